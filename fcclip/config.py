@@ -1,0 +1,126 @@
+"""Every configuration key that this project adds to Detectron2's, each with one line of meaning."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+from detectron2.config import get_cfg as get_detectron2_cfg
+from detectron2.projects.deeplab import add_deeplab_config
+
+# CLIP's own image statistics, times 255 (RGB): the pixel values every CLIP backbone expects.
+CLIP_PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
+CLIP_PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
+
+
+def get_cfg() -> CfgNode:
+    """Detectron2's defaults plus every key of this project; the published YAML files merge into it unchanged."""
+    cfg = get_detectron2_cfg()
+    add_deeplab_config(cfg)
+    add_maskformer2_config(cfg)
+    add_fcclip_config(cfg)
+    return cfg
+
+
+def add_maskformer2_config(cfg: CfgNode) -> None:
+    """Add the keys of the mask generator (pixel decoder, masked transformer decoder, criterion) and its data."""
+    _add_input_keys(cfg)
+    _add_solver_keys(cfg)
+    _add_mask_former_keys(cfg)
+    _add_sem_seg_head_keys(cfg)
+    _add_swin_keys(cfg)
+
+
+def add_fcclip_config(cfg: CfgNode) -> None:
+    """Add the keys of FC-CLIP: which CLIP, how its two classifiers are joined, and which names are given to it."""
+    node = cfg.MODEL.FC_CLIP = CfgNode()
+    node.CLIP_MODEL_NAME = "convnext_large_d_320"  # open_clip's name of the model
+    # open_clip tag, a local .pt / .bin / .safetensors file, "hf-hub:ORG/NAME", or "" (random; see ALLOW_RANDOM_WEIGHTS)
+    node.CLIP_PRETRAINED_WEIGHTS = "laion2b_s29b_b131k_ft_soup"
+    node.EMBED_DIM = 768  # width of the joint embedding; must equal that of CLIP's text projection
+    node.GEOMETRIC_ENSEMBLE_ALPHA = 0.4  # exponent of the out-of-vocabulary classifier on classes seen in training
+    node.GEOMETRIC_ENSEMBLE_BETA = 0.8  # the same on classes not seen in training
+    node.ENSEMBLE_ON_VALID_MASK = False  # ask CLIP only about queries with a positive pixel at stride 32
+    node.ALLOW_RANDOM_WEIGHTS = False  # without it, a model whose CLIP or head was not loaded refuses to run
+    node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
+    node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
+    cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native (package torch-ms-deform-attn)
+
+
+def _add_input_keys(cfg: CfgNode) -> None:
+    cfg.INPUT.DATASET_MAPPER_NAME = "mask_former_semantic"  # which mapper prepares training images
+    cfg.INPUT.COLOR_AUG_SSD = False  # colour jitter of SSD (mask_former_* mappers)
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # a crop is redrawn if one class covers more of it than this
+    cfg.INPUT.SIZE_DIVISIBILITY = -1  # > 0: pad training images to this fixed square (mask_former_* mappers)
+    cfg.INPUT.IMAGE_SIZE = 1024  # side of the square crop of the large-scale-jitter mappers
+    cfg.INPUT.MIN_SCALE = 0.1  # smallest scale of large-scale jitter
+    cfg.INPUT.MAX_SCALE = 2.0  # largest scale of large-scale jitter
+
+
+def _add_solver_keys(cfg: CfgNode) -> None:
+    cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW or SGD
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # weight decay of nn.Embedding parameters
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # learning-rate factor of trainable backbone parameters
+
+
+def _add_mask_former_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.MASK_FORMER = CfgNode()
+    node.DEEP_SUPERVISION = True  # losses on the outputs of every decoder layer
+    node.NO_OBJECT_WEIGHT = 0.1  # weight of the void class in the classification loss
+    node.CLASS_WEIGHT = 1.0  # weight of the classification loss and matching cost
+    node.DICE_WEIGHT = 1.0  # weight of the dice loss and matching cost
+    node.MASK_WEIGHT = 20.0  # weight of the mask cross-entropy loss and matching cost
+    node.NHEADS = 8  # attention heads of the transformer decoder and of the pixel decoder
+    node.DROPOUT = 0.1  # dropout of the pixel decoder's transformer (the decoder itself has none)
+    node.DIM_FEEDFORWARD = 2048  # width of the decoder's feed-forward layers
+    node.ENC_LAYERS = 0  # unused; published files set it
+    node.DEC_LAYERS = 6  # supervised outputs: one more than there are decoder layers
+    node.PRE_NORM = False  # normalise before each sub-layer instead of after it
+    node.HIDDEN_DIM = 256  # width of the queries
+    node.NUM_OBJECT_QUERIES = 100  # number of queries, thus the most masks an image can have
+    node.TRANSFORMER_IN_FEATURE = "res5"  # only "multi_scale_pixel_decoder" is supported
+    node.ENFORCE_INPUT_PROJ = False  # project the decoder's inputs even where the widths agree
+    node.SIZE_DIVISIBILITY = 32  # images are padded to a multiple of this; < 0: the backbone's
+    node.TRANSFORMER_DECODER_NAME = "MultiScaleMaskedTransformerDecoder"  # registered name of the decoder
+    node.TRAIN_NUM_POINTS = 112 * 112  # points at which mask losses and costs are computed
+    node.OVERSAMPLE_RATIO = 3.0  # candidate points per kept point
+    node.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of points taken where the prediction is uncertain
+    node.TEST = CfgNode()
+    node.TEST.SEMANTIC_ON = True
+    node.TEST.INSTANCE_ON = False
+    node.TEST.PANOPTIC_ON = False
+    node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # panoptic: least score of a query that is kept
+    node.TEST.OVERLAP_THRESHOLD = 0.0  # panoptic: least share of its own mask that a query must win
+    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, not the semantic map, to the output size
+
+
+def _add_sem_seg_head_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.SEM_SEG_HEAD
+    node.MASK_DIM = 256  # channels of the mask features
+    node.TRANSFORMER_ENC_LAYERS = 0  # layers of the pixel decoder's transformer
+    node.PIXEL_DECODER_NAME = "BasePixelDecoder"  # registered name of the pixel decoder
+    node.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]  # its input levels
+    node.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4  # unused (always 4); published files set it
+    node.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8  # unused (see MASK_FORMER.NHEADS); published files set it
+
+
+def _add_swin_keys(cfg: CfgNode) -> None:
+    """Keys of a Swin backbone: unused here, present so that Mask2Former's YAML files merge."""
+    cfg.MODEL.SWIN = CfgNode(
+        {
+            "PRETRAIN_IMG_SIZE": 224,
+            "PATCH_SIZE": 4,
+            "EMBED_DIM": 96,
+            "DEPTHS": [2, 2, 6, 2],
+            "NUM_HEADS": [3, 6, 12, 24],
+            "WINDOW_SIZE": 7,
+            "MLP_RATIO": 4.0,
+            "QKV_BIAS": True,
+            "QK_SCALE": None,
+            "DROP_RATE": 0.0,
+            "ATTN_DROP_RATE": 0.0,
+            "DROP_PATH_RATE": 0.3,
+            "APE": False,
+            "PATCH_NORM": True,
+            "OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+            "USE_CHECKPOINT": False,
+        }
+    )
