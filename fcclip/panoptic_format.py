@@ -67,11 +67,12 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
                     f"{path} is a {image.mode!r} image; a panoptic PNG is RGB with id = R + 256 G + 65536 B"
                 )
             # Four bytes a pixel can be read as one little-endian integer, which is far faster than adding channels.
-            data, (width, height) = image.convert("RGB").tobytes("raw", "RGBX"), image.size
+            opaque = image if image.mode == "RGB" else image.convert("RGB")
+            data, (width, height) = opaque.tobytes("raw", "RGBX"), image.size
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not an image file") from error
     ids = np.frombuffer(data, dtype="<u4").reshape(height, width) & np.uint32(ID_LIMIT - 1)
-    return ids.astype(np.int32, copy=False)
+    return ids.view(np.int32)
 
 
 def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
