@@ -1,0 +1,5 @@
+"""Fixtures of the evaluation tests."""
+
+from tests.evaluation.catalog import register
+
+__all__ = ["register"]
