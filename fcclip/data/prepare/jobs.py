@@ -1,0 +1,131 @@
+"""Run many small conversions in parallel, skip those already done, and report what was written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+from tqdm import tqdm
+
+from fcclip.atomic import atomic_path
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_JPEG_END = b"\xff\xd9"
+_LARGEST_CHUNK = 100  # jobs that travel to a worker together
+
+
+@dataclass(frozen=True)
+class Output:
+    """What happened to one output: a file, or a folder of files.
+
+    Attributes:
+        path: the file or folder.
+        written: files made in this run.
+        kept: files that were there, whole, before it.
+    """
+
+    path: Path
+    written: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every preparation is told.
+
+    Attributes:
+        root: folder of the datasets.
+        workers: number of processes; 0 or 1 works in this one.
+    """
+
+    root: Path
+    workers: int = 0
+
+
+def run_jobs(
+    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, description: str, unit: str = "file"
+) -> list[Result]:
+    """Apply `function` to every job, in order, with a progress bar.
+
+    Args:
+        function: a module-level function (or a partial of one): it travels to other processes.
+        jobs: its arguments.
+        workers: number of processes; 0 or 1 works in this one.
+        description: title of the progress bar.
+        unit: what a job is.
+
+    Raises:
+        Exception: the first one that a job raised; jobs that have not begun are dropped.
+    """
+    progress = partial(tqdm, total=len(jobs), desc=description, unit=unit)
+    if workers < 2 or len(jobs) < 2:
+        return list(progress(map(function, jobs)))
+    chunk = max(1, min(_LARGEST_CHUNK, len(jobs) // (4 * workers)))
+    with ProcessPoolExecutor(workers) as pool:
+        try:
+            return list(progress(pool.map(function, jobs, chunksize=chunk)))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def count_outputs(path: Path, written: Iterable[bool]) -> Output:
+    """Sum up, for one folder, whether each of its files was written."""
+    flags = list(written)
+    return Output(path, written=sum(flags), kept=len(flags) - sum(flags))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an output file exists and is complete, judged without decoding it where the format has an end mark."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    end = {".png": _PNG_END, ".jpg": _JPEG_END}.get(path.suffix)
+    if end is not None:
+        with path.open("rb") as file:
+            file.seek(-min(len(end), path.stat().st_size), 2)
+            return file.read() == end
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        else:
+            with Image.open(path) as image:
+                image.load()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def copy_file(paths: tuple[Path, Path]) -> bool:
+    """Copy (source, target) unless a target of the same size is there; whether it was copied."""
+    source, target = paths
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} does not exist; is the download unpacked completely?")
+    if target.is_file() and target.stat().st_size == source.stat().st_size:
+        return False
+    with atomic_path(target) as scratch:
+        shutil.copyfile(source, scratch)
+    return True
+
+
+def list_files(folder: Path, suffix: str, what: str) -> list[Path]:
+    """The files of a folder with a suffix, by name.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no such file in it; `what` tells what should be there.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; expected {what} there (see datasets/README.md)")
+    files = sorted(path for path in folder.iterdir() if path.suffix == suffix and not path.name.startswith("."))
+    if not files:
+        raise FileNotFoundError(f"{folder} has no {suffix} files; expected {what} there (see datasets/README.md)")
+    return files

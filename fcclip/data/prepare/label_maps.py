@@ -1,0 +1,81 @@
+"""Read, renumber and write label maps: images with one channel whose value is a class id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from fcclip.atomic import atomic_path
+from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, list_files, run_jobs
+
+
+def lookup_table(mapping: Mapping[int, int], ignore: int, size: int = 256) -> np.ndarray:
+    """An array whose entry `old` is `mapping[old]`, or `ignore` where there is none.
+
+    Returns:
+        (size,) uint8, or uint16 if a value needs it.
+    """
+    largest = max(ignore, *mapping.values())
+    table = np.full(size, ignore, dtype=np.uint8 if largest < 256 else np.uint16)
+    for old, new in mapping.items():
+        table[old] = new
+    return table
+
+
+def read_label_map(path: Path) -> np.ndarray:
+    """Read a label map as an (H, W) integer array; of a palette image, the indices.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image, is damaged, or has more than one channel.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"label map {path} does not exist")
+    try:
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is not a readable image: {error}") from error
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{path} is no label map: expected one channel of integers, found {labels.dtype} {labels.shape}"
+        )
+    return labels
+
+
+def write_label_map(path: Path, labels: np.ndarray) -> None:
+    """Write an (H, W) uint8 or uint16 label map, losslessly and atomically, in the format of the suffix."""
+    with atomic_path(path) as scratch:
+        Image.fromarray(labels).save(scratch)
+
+
+def renumber(labels: np.ndarray, table: np.ndarray, source: Path) -> np.ndarray:
+    """Look every label up in `table`; `source` is the file to name when one is outside it."""
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(table):
+        wrong = labels.max() if labels.max() >= len(table) else labels.min()
+        raise ValueError(f"{source} has label {wrong}; labels of this dataset lie in 0..{len(table) - 1}")
+    return table[labels]
+
+
+def convert_label_map(paths: tuple[Path, Path], table: np.ndarray) -> bool:
+    """Renumber the label map (source, target) unless the target is whole already; whether it was written."""
+    source, target = paths
+    if is_whole(target):
+        return False
+    write_label_map(target, renumber(read_label_map(source), table, source))
+    return True
+
+
+def convert_folder(source: Path, target: Path, table: np.ndarray, options: Options, what: str) -> Output:
+    """Renumber every PNG label map of a folder."""
+    jobs = [(path, target / path.name) for path in list_files(source, ".png", what)]
+    written = run_jobs(partial(convert_label_map, table=table), jobs, options.workers, _title(target, options.root))
+    return count_outputs(target, written)
+
+
+def _title(folder: Path, root: Path) -> str:
+    return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)
