@@ -43,6 +43,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native (package torch-ms-deform-attn)
+    _add_training_keys(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
@@ -59,6 +60,21 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW or SGD
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # weight decay of nn.Embedding parameters
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # learning-rate factor of trainable backbone parameters
+
+
+def _add_training_keys(cfg: CfgNode) -> None:
+    cfg.INPUT.DROP_VANISHED_SEGMENTS = False  # leave out segments that a crop does not show (published: empty masks)
+    cfg.SOLVER.ACCUMULATION_STEPS = 1  # forward passes among which the IMS_PER_BATCH images of a step are divided
+    cfg.SOLVER.AMP.DTYPE = "float16"  # float16 (CUDA only) or bfloat16, where AMP.ENABLED
+    cfg.SOLVER.LOG_PERIOD = 20  # iterations from one line of the log to the next
+    cfg.SOLVER.BEST_CHECKPOINT = CfgNode()
+    cfg.SOLVER.BEST_CHECKPOINT.METRIC = ""  # e.g. "panoptic_seg/PQ": keep model_best.pth by it; "": do not
+    cfg.SOLVER.BEST_CHECKPOINT.DATASET = ""  # the test set whose metric decides; "": the first of DATASETS.TEST
+    cfg.SOLVER.BEST_CHECKPOINT.MODE = "max"  # max or min
+    cfg.WANDB = CfgNode()
+    cfg.WANDB.ENABLED = False  # log to Weights & Biases too (package wandb)
+    cfg.WANDB.PROJECT = "fcclip"  # its project
+    cfg.WANDB.NAME = ""  # name of the run; "": the last folder of OUTPUT_DIR
 
 
 def _add_mask_former_keys(cfg: CfgNode) -> None:

@@ -1,0 +1,50 @@
+"""From dataset records to samples; INPUT.DATASET_MAPPER_NAME chooses one of `TRAIN_MAPPERS`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper
+
+from fcclip.data.mappers.base import TrainMapper
+from fcclip.data.mappers.lsj import COCOInstanceNewBaselineDatasetMapper, COCOPanopticNewBaselineDatasetMapper
+from fcclip.data.mappers.mask_former import (
+    MaskFormerInstanceDatasetMapper,
+    MaskFormerPanopticDatasetMapper,
+    MaskFormerSemanticDatasetMapper,
+)
+from fcclip.data.mappers.test_time import TestMapper
+
+__all__ = [
+    "TRAIN_MAPPERS",
+    "COCOInstanceNewBaselineDatasetMapper",
+    "COCOPanopticNewBaselineDatasetMapper",
+    "MaskFormerInstanceDatasetMapper",
+    "MaskFormerPanopticDatasetMapper",
+    "MaskFormerSemanticDatasetMapper",
+    "TestMapper",
+    "TrainMapper",
+    "build_train_mapper",
+]
+
+logger = logging.getLogger(__name__)
+
+TRAIN_MAPPERS: dict[str, type[TrainMapper]] = {
+    "coco_panoptic_lsj": COCOPanopticNewBaselineDatasetMapper,
+    "coco_instance_lsj": COCOInstanceNewBaselineDatasetMapper,
+    "mask_former_semantic": MaskFormerSemanticDatasetMapper,
+    "mask_former_panoptic": MaskFormerPanopticDatasetMapper,
+    "mask_former_instance": MaskFormerInstanceDatasetMapper,
+}
+
+
+def build_train_mapper(cfg: CfgNode) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The mapper of INPUT.DATASET_MAPPER_NAME; Detectron2's own for any other name, as published."""
+    name = cfg.INPUT.DATASET_MAPPER_NAME
+    if name in TRAIN_MAPPERS:
+        return TRAIN_MAPPERS[name](cfg, True)
+    logger.warning("INPUT.DATASET_MAPPER_NAME %r is none of %s: Detectron2's mapper is used", name, [*TRAIN_MAPPERS])
+    return DatasetMapper(cfg, True)
