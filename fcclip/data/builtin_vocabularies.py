@@ -1,0 +1,44 @@
+"""The class lists that can be asked for by name: COCO's, ADE20K's and LVIS's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from detectron2.data.catalog import Metadata
+
+from fcclip.data.datasets.lvis import lvis_classes
+from fcclip.data.datasets.tables import panoptic_classes
+from fcclip.vocabulary import Vocabulary
+
+_CLASSES: dict[str, Callable[[], dict[str, Any]]] = {
+    "coco": lambda: panoptic_classes("coco_panoptic"),  # 133 classes
+    "ade": lambda: panoptic_classes("ade20k_150"),  # 150
+    "lvis": lvis_classes,  # 1203
+}
+BUILTIN_VOCABULARIES = tuple(_CLASSES)
+
+
+def builtin_vocabulary(name: str, vocabulary_dir: str | Path = "") -> Vocabulary:
+    """The classes of "coco", "ade" or "lvis", with their synonyms and colours.
+
+    Args:
+        name: one of `BUILTIN_VOCABULARIES`.
+        vocabulary_dir: folder of vocabulary files to take the names from instead of the shipped ones.
+
+    Raises:
+        ValueError: there is no such list.
+    """
+    if name not in _CLASSES:
+        raise ValueError(f'there is no built-in vocabulary "{name}"; choose from {", ".join(_CLASSES)}')
+    return Vocabulary.from_metadata(Metadata(name=name, **_CLASSES[name]()), vocabulary_dir)
+
+
+def join_vocabularies(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
+    """One vocabulary of all classes: first the things of each in turn, then the stuff, as in the published demo.
+
+    A class that several lists have stays several classes, also as there.
+    """
+    categories = [category for vocabulary in vocabularies for category in vocabulary.categories]
+    return Vocabulary(tuple(sorted(categories, key=lambda category: not category.is_thing)))
