@@ -34,7 +34,7 @@ def segment_targets(
     masks = np.empty((len(segments), *frame.size), dtype=bool)
     for first in range(0, len(segments), MARKS):
         few = slice(first, first + MARKS)
-        masks[few] = _masks_of_few([segment["id"] for segment in segments[few]], ids, frame)
+        _fill_masks(masks[few], [segment["id"] for segment in segments[few]], ids, frame)
     return make_targets(masks, [segment["category_id"] for segment in segments], drop_vanished)
 
 
@@ -75,8 +75,8 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
     return np.stack([first_column, first_row, end_column, end_row], axis=1).astype(np.float32)
 
 
-def _masks_of_few(segment_ids: Sequence[int], ids: np.ndarray, frame: Frame) -> np.ndarray:
-    """Masks of at most `MARKS` segments.
+def _fill_masks(masks: np.ndarray, segment_ids: Sequence[int], ids: np.ndarray, frame: Frame) -> None:
+    """Write the masks of at most `MARKS` segments.
 
     The wide ids are replaced by bytes before anything else, so that resizing and comparing touch few bytes; all masks
     then come from one comparison.
@@ -84,7 +84,7 @@ def _masks_of_few(segment_ids: Sequence[int], ids: np.ndarray, frame: Frame) -> 
     marks = np.arange(1, len(segment_ids) + 1, dtype=np.uint8)
     lookup = np.zeros(ID_LIMIT, dtype=np.uint8)
     lookup[segment_ids] = marks
-    return frame.place(lookup[ids])[None] == marks[:, None, None]
+    np.equal(frame.place(lookup[ids])[None], marks[:, None, None], out=masks)
 
 
 def _extent(occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
