@@ -55,7 +55,7 @@ class Vocabulary:
 
     @classmethod
     def from_string(cls, text: str) -> Vocabulary:
-        """Parse ``"cat,kitten; sky=stuff; forklift"``: classes by ``;``, synonyms by ``,``, things unless ``=stuff``."""
+        """Parse ``"cat,kitten; sky=stuff; forklift"``: classes by ";", synonyms by ",", things unless "=stuff"."""
         return cls.from_class_strings(part for part in text.split(";") if part.strip())
 
     @classmethod

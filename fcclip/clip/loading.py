@@ -1,0 +1,142 @@
+"""Build a CLIP of open_clip and load its weights from a tag, a local file or a hub repository."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from detectron2.utils import comm
+from torch import nn
+
+from fcclip.checkpoint_files import is_torchscript_archive, read_state_dict
+
+logger = logging.getLogger(__name__)
+
+HUB_PREFIX = "hf-hub:"
+HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+OPENAI_TAG = "openai"
+# Entries of OpenAI's archives that describe the model and are not weights.
+OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """A CLIP model, its tokenizer, and where its weights came from (None: they are random)."""
+
+    model: nn.Module
+    tokenizer: Any
+    source: str | None
+
+
+def load_clip(name: str, pretrained: str) -> LoadedClip:
+    """Build a CLIP and load its weights.
+
+    Args:
+        name: open_clip's name of the model, or the path of an open_clip model description (``.json``).
+        pretrained: an open_clip tag, a local file (.pt, .bin, .safetensors), ``hf-hub:ORG/NAME``, or "" for random
+            weights.
+
+    Raises:
+        ValueError: if the name or tag is unknown, or a file does not fit the model.
+        FileNotFoundError: if a local file is missing.
+        RuntimeError: if the weights cannot be downloaded; the message names the file to fetch and where to put it.
+    """
+    name = _register_description(name)
+    local_rank = comm.get_local_rank()
+    if local_rank != 0:  # the first process of a machine downloads, the others find the file
+        comm.synchronize()
+    try:
+        model, source = _build(name, pretrained)
+    finally:
+        if local_rank == 0:
+            comm.synchronize()
+    return LoadedClip(model, open_clip.get_tokenizer(name), source)
+
+
+def _register_description(name: str) -> str:
+    """Make the model of a description file known to open_clip; returns its name."""
+    if not name.endswith(".json"):
+        if name not in open_clip.list_models():
+            raise ValueError(f'open_clip knows no model "{name}"; see open_clip.list_models(), or give a .json file')
+        return name
+    path = Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no CLIP model description {path}")
+    if path.stem not in open_clip.list_models():
+        open_clip.add_model_config(path)
+    return path.stem
+
+
+def _build(name: str, pretrained: str) -> tuple[nn.Module, str | None]:
+    if not pretrained:
+        return open_clip.create_model(name), None
+    if pretrained.startswith(HUB_PREFIX):
+        return _build_from_hub(name, pretrained.removeprefix(HUB_PREFIX)), pretrained
+    if Path(pretrained).suffix in (".pt", ".bin", ".safetensors", ".pth"):
+        return _build_from_file(name, Path(pretrained).expanduser()), pretrained
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained not in tags:
+        raise ValueError(
+            f'CLIP model "{name}" has no weights "{pretrained}"; give one of {", ".join(tags) or "(none)"}, '
+            f"a local file or {HUB_PREFIX}ORG/NAME"
+        )
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained, force_quick_gelu=pretrained == OPENAI_TAG)
+    except Exception as error:  # whatever the download's libraries raise: none of them share a base class
+        raise RuntimeError(_download_advice(name, pretrained)) from error
+    return model, f"{name}/{pretrained}"
+
+
+def _build_from_file(name: str, path: Path, quick_gelu: bool = False) -> nn.Module:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no CLIP weight file {path}; check MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS")
+    from_openai = is_torchscript_archive(path)  # OpenAI's release, the only one in this format
+    model = open_clip.create_model(name, force_quick_gelu=quick_gelu or from_openai)
+    state = read_state_dict(path)
+    for key in OPENAI_EXTRAS:
+        state.pop(key, None)
+    expected = model.state_dict()
+    wrong = [key for key in expected.keys() | state.keys() if _shape(expected, key) != _shape(state, key)]
+    wrong = [key for key in wrong if not key.endswith(("attn_mask", "num_batches_tracked", "position_ids"))]
+    if wrong:
+        raise ValueError(f'{path} does not hold the CLIP model "{name}": {len(wrong)} tensors differ ({min(wrong)})')
+    model.load_state_dict(state, strict=False)
+    return model
+
+
+def _shape(state: dict[str, Any], key: str) -> tuple[int, ...] | None:
+    return tuple(state[key].shape) if key in state else None
+
+
+def _build_from_hub(name: str, repository: str) -> nn.Module:
+    from huggingface_hub import hf_hub_download
+
+    files = []
+    for filename in ("open_clip_config.json", *HUB_WEIGHTS):
+        try:
+            files.append(Path(hf_hub_download(repository, filename)))
+        except Exception as error:  # a missing file, or no network: tried again with the next name
+            logger.debug("%s of %s: %s", filename, repository, error)
+    weights = [path for path in files if path.name in HUB_WEIGHTS]
+    if not weights:
+        raise RuntimeError(
+            f"cannot download {repository} from the Hugging Face hub; fetch {HUB_WEIGHTS[0]} of it on a machine with "
+            "network and set MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS to that file"
+        )
+    description = json.loads(files[0].read_text()) if files[0].suffix == ".json" else {}
+    quick_gelu = bool(description.get("model_cfg", {}).get("quick_gelu", False))
+    return _build_from_file(name, weights[0], quick_gelu)
+
+
+def _download_advice(name: str, tag: str) -> str:
+    described = open_clip.get_pretrained_cfg(name, tag) or {}
+    hub = (described.get("hf_hub") or "").strip("/")
+    place = f"{HUB_WEIGHTS[0]} of the Hugging Face repository {hub}" if hub else described.get("url") or "the file"
+    return (
+        f"cannot get the CLIP weights {name}/{tag}; fetch {place} on a machine with network and set "
+        "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS to that file"
+    )

@@ -1,0 +1,21 @@
+"""What the backbone needs of a convolutional CLIP's image tower."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class ImageTower(Protocol):
+    """Dense features of an image, and CLIP embeddings of masks on them."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of ``stem`` and ``res2`` to ``res5``."""
+
+    def extract_features(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> ``stem``, ``res2`` to ``res5`` (strides 4 to 32) and ``clip_vis_dense`` (stride 32)."""
+
+    def embed_masks(self, dense: Tensor, mask_logits: Tensor) -> Tensor:
+        """``clip_vis_dense`` (B, C, h, w) and masks (B, Q, h, w) -> embeddings (B, Q, E), not normalised."""

@@ -1,0 +1,51 @@
+"""Open-vocabulary classification of mask embeddings, and the ensemble of two such classifiers."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fcclip.text import TextClassifier
+
+MAX_LOGIT_SCALE = 100.0
+VOID_EPSILON = 1e-8
+
+
+def classify(embeddings: Tensor, text: TextClassifier, logit_scale: Tensor) -> Tensor:
+    """Scaled cosine similarity to each class: that of its best synonym.
+
+    Args:
+        embeddings: (B, Q, E), not normalised.
+        text: C classes.
+        logit_scale: logarithm of the temperature, capped at 100 as in CLIP.
+
+    Returns:
+        (B, Q, C) logits.
+    """
+    scale = logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+    similarity = (scale * F.normalize(embeddings, dim=-1)) @ text.embeddings.T
+    return similarity[..., text.rows_of_class].max(dim=-1).values
+
+
+def geometric_ensemble(in_vocab: Tensor, out_vocab: Tensor, exponents: Tensor) -> Tensor:
+    """Join the in-vocabulary and the out-of-vocabulary classifier, class by class, in log space.
+
+    The published formula takes logarithms of products of probabilities, which fails where they underflow; sums of
+    log-probabilities are the same numbers and always finite.
+
+    Args:
+        in_vocab: (B, Q, C + 1) logits of the trained classifier, void last.
+        out_vocab: (B, Q, C) logits of CLIP.
+        exponents: share of ``out_vocab`` by class, (C,), or by query and class, (B, Q, C).
+
+    Returns:
+        (B, Q, C + 1) log-probabilities; void keeps the probability that the trained classifier gives it.
+
+    Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.2, after F-VLM (Kuo et al., ICLR 2023).
+    """
+    log_in = in_vocab[..., :-1].log_softmax(dim=-1)
+    log_out = out_vocab.log_softmax(dim=-1)
+    joint = ((1 - exponents) * log_in + exponents * log_out).softmax(dim=-1)
+    void = in_vocab.softmax(dim=-1)[..., -1:]
+    return torch.log(torch.cat([joint * (1 - void), void], dim=-1) + VOID_EPSILON)

@@ -1,0 +1,52 @@
+"""The segmentation head: pixel decoder and transformer decoder, by their registered names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from torch import Tensor, nn
+
+from fcclip.modeling.transformer_decoder import TRANSFORMER_DECODER_REGISTRY
+from fcclip.text import TextClassifier
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class FCCLIPHead(nn.Module):
+    """Backbone features and a text classifier in, masks and their class logits out.
+
+    Args:
+        pixel_decoder: has ``forward_features``.
+        predictor: the transformer decoder.
+        num_classes: classes of the training vocabulary, without void.
+    """
+
+    @configurable
+    def __init__(self, *, pixel_decoder: Any, predictor: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.pixel_decoder = pixel_decoder
+        self.predictor = predictor
+        self.num_classes = num_classes
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        head, mask_former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
+        if mask_former.TRANSFORMER_IN_FEATURE != "multi_scale_pixel_decoder":
+            raise ValueError(
+                f'MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE is "{mask_former.TRANSFORMER_IN_FEATURE}"; '
+                'set it to "multi_scale_pixel_decoder"'
+            )
+        pixel_decoder = SEM_SEG_HEADS_REGISTRY.get(head.PIXEL_DECODER_NAME)
+        predictor = TRANSFORMER_DECODER_REGISTRY.get(mask_former.TRANSFORMER_DECODER_NAME)
+        return {
+            "pixel_decoder": pixel_decoder(cfg, {name: input_shape[name] for name in head.IN_FEATURES}),
+            "predictor": predictor(cfg, head.CONVS_DIM),
+            "num_classes": head.NUM_CLASSES,
+        }
+
+    def forward(self, features: dict[str, Tensor], text: TextClassifier) -> dict[str, Any]:
+        """See :meth:`MultiScaleMaskedTransformerDecoder.forward` for the result."""
+        mask_features, _, levels = self.pixel_decoder.forward_features(features)
+        return self.predictor(levels, mask_features, text)

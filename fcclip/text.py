@@ -1,0 +1,147 @@
+"""From class names to text embeddings: prompt templates, averaging, and a cache on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fcclip.text_cache import TextCache
+from fcclip.vocabulary import Vocabulary
+
+TEMPLATES = (
+    "a photo of a {}.",
+    "This is a photo of a {}",
+    "There is a {} in the scene",
+    "There is the {} in the scene",
+    "a photo of a {} in the scene",
+    "a photo of a small {}.",
+    "a photo of a medium {}.",
+    "a photo of a large {}.",
+    "This is a photo of a small {}.",
+    "This is a photo of a medium {}.",
+    "This is a photo of a large {}.",
+    "There is a small {} in the scene.",
+    "There is a medium {} in the scene.",
+    "There is a large {} in the scene.",
+)
+BATCH_SIZE = 256
+PROGRESS_FROM = 32  # names; fewer are encoded before a progress bar would be read
+
+
+@dataclass(frozen=True)
+class TextClassifier:
+    """The classes of a vocabulary as unit vectors in CLIP's embedding space.
+
+    Args:
+        embeddings: (S, E), one unit row a synonym.
+        rows_of_class: (C, most synonyms of a class) indices into the rows, the first one repeated as padding.
+    """
+
+    embeddings: Tensor
+    rows_of_class: Tensor
+
+    @classmethod
+    def build(cls, embeddings: Tensor, class_of_row: Sequence[int]) -> TextClassifier:
+        """Args: embeddings (S, E); class_of_row: the class of each row, classes in ascending order."""
+        rows: list[list[int]] = [[] for _ in range(max(class_of_row) + 1)]
+        for row, index in enumerate(class_of_row):
+            rows[index].append(row)
+        widest = max(map(len, rows))
+        padded = [entries + entries[:1] * (widest - len(entries)) for entries in rows]
+        return cls(embeddings, torch.tensor(padded, device=embeddings.device))
+
+    def __len__(self) -> int:
+        return len(self.rows_of_class)
+
+    def with_void(self, void: Tensor) -> TextClassifier:
+        """Append one more class, "none of these": ``void`` is its (1, E) unit row."""
+        row = torch.full_like(self.rows_of_class[:1], len(self.embeddings))
+        embeddings = torch.cat([self.embeddings.to(void.device), void])
+        return TextClassifier(embeddings, torch.cat([self.rows_of_class, row]).to(void.device))
+
+    def to(self, device: torch.device) -> TextClassifier:
+        return TextClassifier(self.embeddings.to(device), self.rows_of_class.to(device))
+
+
+class NameEmbedder:
+    """Embeds class names: fills the templates, encodes, normalises, averages, normalises again.
+
+    A name is encoded once: rows are kept in memory, and on disk where a cache is given.
+
+    Args:
+        tokenize: prompts -> (n, context length) int64; the end token has the largest id.
+        encode: tokens -> (n, E).
+        open_cache: gives the cache that belongs to the present weights, or None.
+        templates: prompts with one ``{}`` each.
+    """
+
+    def __init__(
+        self,
+        tokenize: Callable[[Sequence[str]], Tensor],
+        encode: Callable[[Tensor], Tensor],
+        open_cache: Callable[[], TextCache | None] = lambda: None,
+        templates: Sequence[str] = TEMPLATES,
+    ) -> None:
+        self._tokenize = tokenize
+        self._encode = encode
+        self._open_cache = open_cache
+        self._templates = tuple(templates)
+        self._rows: dict[str, Tensor] = {}
+
+    def forget(self) -> None:
+        """Drop the rows in memory, because the weights have changed."""
+        self._rows.clear()
+
+    def build_classifier(self, vocabulary: Vocabulary) -> TextClassifier:
+        """The text classifier of a vocabulary, on the CPU."""
+        return TextClassifier.build(self.embed(vocabulary.names), vocabulary.class_of_name)
+
+    def embed(self, names: Sequence[str]) -> Tensor:
+        """Names -> (S, E) unit rows, float32 on the CPU.
+
+        Raises:
+            ValueError: if a name is too long for CLIP's text tower.
+        """
+        missing = [name for name in dict.fromkeys(names) if name not in self._rows]
+        cache = self._open_cache() if missing else None
+        if cache is not None:
+            self._rows.update(cache.read(missing))
+            missing = [name for name in missing if name not in self._rows]
+        if missing:
+            encoded = self._encode_names(missing)
+            self._rows.update(encoded)
+            if cache is not None:
+                cache.add(encoded)
+        return torch.stack([self._rows[name] for name in names])
+
+    def _encode_names(self, names: Sequence[str]) -> dict[str, Tensor]:
+        tokens = self._tokenize([template.format(name) for name in names for template in self._templates])
+        lengths = tokens.argmax(dim=-1)
+        self._refuse_overlong(names, lengths, tokens.shape[1])
+        order = lengths.argsort(stable=True)  # batches of equal length waste no positions
+        batches = order.split(BATCH_SIZE)
+        bar = tqdm(batches, desc="encoding class names", disable=len(names) < PROGRESS_FROM, leave=False)
+        encoded = torch.cat([self._encode(tokens[batch]).float().cpu() for batch in bar])
+        embeddings = torch.empty_like(encoded)
+        embeddings[order] = encoded
+        return dict(zip(names, average_prompts(embeddings, len(self._templates)), strict=True))
+
+    def _refuse_overlong(self, names: Sequence[str], lengths: Tensor, context: int) -> None:
+        # A cut prompt ends at the last position; one that just fits there is refused as well.
+        longest = lengths.view(len(names), -1).amax(dim=1)
+        for name, length in zip(names, longest.tolist(), strict=True):
+            if length >= context - 1:
+                raise ValueError(
+                    f'the name "{name[:60]}" is too long for CLIP, which reads {context} tokens; shorten it'
+                )
+
+
+def average_prompts(embeddings: Tensor, templates: int) -> Tensor:
+    """Prompt embeddings (S * templates, E) -> unit rows (S, E): normalise, average over the templates, normalise."""
+    unit = embeddings / embeddings.norm(dim=-1, keepdim=True)
+    mean = unit.view(-1, templates, unit.shape[-1]).mean(dim=1)
+    return mean / mean.norm(dim=-1, keepdim=True)

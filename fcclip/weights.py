@@ -1,0 +1,120 @@
+"""Loading a model's weights, and knowing which parts of it were never loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from fcclip.checkpoint_files import read_state_dict
+from fcclip.clip.backbone import CLIP, CLIP_PREFIX
+from fcclip.fingerprint import fingerprint_tensors
+
+logger = logging.getLogger(__name__)
+
+CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a checkpoint lacked and what it had too much: both empty, or ``missing`` is exactly the frozen CLIP."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+class WeightState:
+    """Which parts of a model hold weights that were loaded or trained, rather than drawn at random.
+
+    Args:
+        backbone: the CLIP, which knows where its weights came from.
+        allow_random: run all the same.
+    """
+
+    def __init__(self, backbone: CLIP, allow_random: bool) -> None:
+        self._backbone = backbone
+        self._allow_random = allow_random
+        self._head_is_random = True
+
+    @property
+    def random_parts(self) -> list[str]:
+        parts = {"CLIP": self._backbone.weights_source is None, "mask generator": self._head_is_random}
+        return [part for part, is_random in parts.items() if is_random]
+
+    def update(self, missing_keys: Iterable[str]) -> None:
+        """Note that a state dict was loaded which lacked these keys."""
+        missing = list(missing_keys)
+        from_clip = [key for key in missing if CLIP_PREFIX in key]
+        if not from_clip:
+            self._backbone.weights_source = "checkpoint"
+        if all(CLIP_PREFIX in key or CONSTANT_PREFIX in key for key in missing):
+            self._head_is_random = False
+
+    def check(self, training: bool) -> None:
+        """Refuse to run on random weights; training may start from a random mask generator.
+
+        Raises:
+            RuntimeError: naming what is random and how to load it.
+        """
+        if training and self._backbone.weights_source is not None:
+            self._head_is_random = False  # it is being trained
+        if self.random_parts and not self._allow_random:
+            verb = "have" if len(self.random_parts) > 1 else "has"
+            raise RuntimeError(
+                f"the {' and the '.join(self.random_parts)} of this model {verb} random weights; load "
+                "a checkpoint (MODEL.WEIGHTS, MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS), or set "
+                "MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS True to run it all the same"
+            )
+
+
+def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
+    """Load a checkpoint: a whole one, or one without the frozen CLIP, as the published ones are.
+
+    Args:
+        model: as built from its config; without the CLIP in the checkpoint, its CLIP must have been loaded.
+        path: a .pth, .pt, .bin or .safetensors file, read as data only.
+
+    Returns:
+        What was missing (nothing, or the frozen CLIP) and unexpected (nothing).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or belongs to another model; the model is left as it was.
+    """
+    state = _drop_stale_constants(read_state_dict(path), model.state_dict())
+    expected = model.state_dict()
+    missing = tuple(key for key in expected if key not in state)
+    unexpected = tuple(key for key in state if key not in expected)
+    reshaped = [key for key in state if key in expected and state[key].shape != expected[key].shape]
+    clip = {key for key in expected if key.startswith(CLIP_PREFIX)}
+    lost = [key for key in missing if not key.startswith(CONSTANT_PREFIX)]
+    if reshaped or unexpected or (lost and set(lost) != clip):
+        raise ValueError(
+            f"{path} does not fit this model: {_differences(lost, unexpected, reshaped)}; check the config"
+        )
+    model.load_state_dict(state, strict=False)
+    logger.info("loaded %s%s", path, " (the frozen CLIP was loaded before)" if lost else "")
+    return LoadReport(missing, unexpected)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of all weights and buffers of a module."""
+    return fingerprint_tensors(module.state_dict())
+
+
+def _drop_stale_constants(state: dict[str, Tensor], expected: dict[str, Any]) -> dict[str, Tensor]:
+    """Leave out constants of another config, such as the class weights of a training with more classes."""
+
+    def is_stale(key: str) -> bool:
+        return key.startswith(CONSTANT_PREFIX) and key in expected and state[key].shape != expected[key].shape
+
+    return {key: tensor for key, tensor in state.items() if not is_stale(key)}
+
+
+def _differences(missing: Sequence[str], unexpected: Sequence[str], reshaped: Sequence[str]) -> str:
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    return ", ".join(f"{len(keys)} tensors {kind} (e.g. {keys[0]})" for kind, keys in kinds.items() if keys)
