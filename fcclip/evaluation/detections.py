@@ -1,0 +1,57 @@
+"""Predicted instances as COCO result records: small enough to keep for a whole dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as rle_codec
+import torch
+from detectron2.structures import Instances
+
+Detection = dict[str, Any]
+
+
+def encode_masks(masks: torch.Tensor) -> list[dict[str, Any]]:
+    """Run-length encode masks, all in one call.
+
+    Args:
+        masks: (n, h, w); a pixel belongs to the mask where it is non-zero.
+
+    Returns:
+        n COCO RLEs with `counts` as text, so that they fit into JSON.
+    """
+    if masks.shape[0] == 0:
+        return []
+    # COCO's codec wants (h, w, n) in Fortran order, which in memory is (n, w, h) in C order.
+    columns = (masks != 0).to(torch.uint8).transpose(1, 2).contiguous().cpu().numpy()
+    return [{**rle, "counts": rle["counts"].decode("ascii")} for rle in rle_codec.encode(columns.transpose(2, 1, 0))]
+
+
+def encode_instances(instances: Instances, image_id: int | str) -> list[Detection]:
+    """COCO result records of the instances of one image.
+
+    Args:
+        instances: with `scores`, `pred_classes` and `pred_masks` (n, h, w); `pred_boxes` in pixels (x1, y1, x2, y2).
+            Boxes that are missing or all zero, as the published FC-CLIP returns them, are taken from the masks.
+        image_id: written into every record.
+
+    Returns:
+        Records with `image_id`, `category_id` (as in `pred_classes`), `score`, `bbox` (x, y, width, height) and
+        `segmentation`.
+    """
+    rles = encode_masks(instances.pred_masks)
+    return [
+        {"image_id": image_id, "category_id": category, "score": score, "bbox": box, "segmentation": rle}
+        for category, score, box, rle in zip(
+            instances.pred_classes.tolist(), instances.scores.tolist(), _boxes(instances, rles), rles, strict=True
+        )
+    ]
+
+
+def _boxes(instances: Instances, rles: list[dict[str, Any]]) -> list[list[float]]:
+    if instances.has("pred_boxes"):
+        corners = instances.pred_boxes.tensor.cpu().double()
+        if corners.any():
+            return torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
+    return np.asarray(rle_codec.toBbox(rles)).reshape(-1, 4).tolist() if rles else []
