@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -10,24 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fcclip.colors import class_color
 from fcclip.vocabulary import read_vocabulary_file
 
 Color = tuple[int, int, int]
 ClassMetadata = dict[str, Any]
-
-# Successive hues a golden ratio apart never come near each other for long.
-_GOLDEN_RATIO = (5**0.5 - 1) / 2
-
-
-def palette(size: int) -> list[list[int]]:
-    """`size` distinct RGB colours, the same in every run and without drawing a random number."""
-    colors = []
-    for index in range(size):
-        hue = (index * _GOLDEN_RATIO) % 1.0
-        saturation = 0.95 - 0.45 * (index % 3) / 2
-        value = 0.95 - 0.5 * (index % 5) / 4
-        colors.append([round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, value)])
-    return colors
 
 
 @dataclass(frozen=True)
@@ -59,10 +45,10 @@ def vocabulary_path(stem: str) -> Path:
 
 @cache
 def category_table(stem: str) -> CategoryTable:
-    """The shipped table of a dataset, e.g. "ade20k_150"; colours it does not have are made by `palette`."""
+    """The shipped table of a dataset, e.g. "ade20k_150"; colours it lacks are those of `fcclip.colors`."""
     text = (resources.files(__package__) / "categories" / f"{stem}.json").read_text(encoding="utf-8")
     rows = json.loads(text)
-    colors = [row.get("color", made) for row, made in zip(rows, palette(len(rows)), strict=True)]
+    colors = [row.get("color", class_color(index)) for index, row in enumerate(rows)]
     return CategoryTable(
         ids=tuple(row["id"] for row in rows),
         names=tuple(row["name"] for row in rows),

@@ -17,7 +17,7 @@ from pycocotools import mask as mask_api
 from fcclip.atomic import write_json
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, is_whole, list_files, run_jobs
-from fcclip.data.prepare.label_maps import convert_folder, lookup_table, read_label_map
+from fcclip.data.prepare.label_maps import convert_folder, lookup_table, read_label_map, read_pixels
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
 from fcclip.panoptic_format import describe_segments
 
@@ -100,10 +100,10 @@ def read_instances(path: Path) -> list[tuple[int, np.ndarray]]:
     Raises:
         ValueError: the file is no RGB image, an object has two classes, or a class is unknown.
     """
-    with Image.open(path) as image:
-        if image.mode != "RGB":
-            raise ValueError(f"{path} is a {image.mode!r} image; an ADE20K instance map is RGB")
-        classes, numbers, _ = np.moveaxis(np.asarray(image), -1, 0)
+    pixels = read_pixels(path)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"{path} has shape {pixels.shape}; an ADE20K instance map is RGB")
+    classes, numbers, _ = np.moveaxis(pixels, -1, 0)
     known = instance_categories()
     instances = []
     for number in np.unique(numbers[numbers > 0]):

@@ -19,7 +19,7 @@ from PIL import Image
 from fcclip.atomic import atomic_path
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
-from fcclip.data.prepare.label_maps import lookup_table, renumber, write_label_map
+from fcclip.data.prepare.label_maps import lookup_table, read_pixels, renumber, write_label_map
 
 IGNORE = 65535
 SHORT_SIDE = 512
@@ -84,13 +84,13 @@ def _convert(job: _Job, classes: np.ndarray) -> tuple[bool, bool]:
     """Write what is not there; whether the image and the label map were written."""
     write_image, write_labels = not is_whole(job.image_target), not is_whole(job.label_target)
     if write_image:
-        image = _read_rgb(job.image)
+        image = read_pixels(job.image, "RGB")
         size = target_size(*image.shape[:2])
         resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) if size else image
         with atomic_path(job.image_target) as scratch:
             Image.fromarray(resized).save(scratch)
     if write_labels:
-        labels = renumber(class_ids(_read_rgb(job.segmentation)), classes, job.segmentation)
+        labels = renumber(class_ids(read_pixels(job.segmentation, "RGB")), classes, job.segmentation)
         size = target_size(*labels.shape)
         resized = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST) if size else labels
         write_label_map(job.label_target, resized)
@@ -110,11 +110,3 @@ def target_size(height: int, width: int) -> tuple[int, int] | None:
     if width >= height:
         return round(width / height * SHORT_SIDE), SHORT_SIDE
     return SHORT_SIDE, round(height / width * SHORT_SIDE)
-
-
-def _read_rgb(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not a readable image: {error}") from error

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fcclip.atomic import atomic_path
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, list_files, run_jobs
@@ -26,6 +26,22 @@ def lookup_table(mapping: Mapping[int, int], ignore: int, size: int = 256) -> np
     return table
 
 
+def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
+    """Read an image as it is stored, (H, W) or (H, W, channels), or converted to a mode of Pillow such as "RGB".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image, or damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; is the download unpacked completely?")
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode) if mode else image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is not a readable image: {error}") from error
+
+
 def read_label_map(path: Path) -> np.ndarray:
     """Read a label map as an (H, W) integer array; of a palette image, the indices.
 
@@ -33,13 +49,7 @@ def read_label_map(path: Path) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is no image, is damaged, or has more than one channel.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"label map {path} does not exist")
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not a readable image: {error}") from error
+    labels = read_pixels(path)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"{path} is no label map: expected one channel of integers, found {labels.dtype} {labels.shape}"
