@@ -1,0 +1,91 @@
+"""Cityscapes' label table: what its evaluation must know about the ids in `*_gtFine_instanceIds.png`.
+
+A pixel below 1000 holds a label id; above, 1000 x label id + number of the instance. Things whose instances cannot be
+told apart (a crowd of people, a row of bicycles) keep the bare label id.
+
+Source: https://github.com/mcordts/cityscapesScripts, helpers/labels.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from detectron2.data.catalog import Metadata
+
+from fcclip.evaluation.classes import dataset_ids
+
+FIRST_INSTANCE = 1000
+LABELS = 34  # ids are 0..33
+
+
+@dataclass(frozen=True)
+class CityscapesLabel:
+    """A class that is evaluated.
+
+    Attributes:
+        id: its label id.
+        name: its official name.
+        category: the coarser class it belongs to.
+        instance_size: average pixels of an instance, for things; iIoU weighs with it.
+    """
+
+    id: int
+    name: str
+    category: str
+    instance_size: float | None = None
+
+
+EVALUATED = (
+    CityscapesLabel(7, "road", "flat"),
+    CityscapesLabel(8, "sidewalk", "flat"),
+    CityscapesLabel(11, "building", "construction"),
+    CityscapesLabel(12, "wall", "construction"),
+    CityscapesLabel(13, "fence", "construction"),
+    CityscapesLabel(17, "pole", "object"),
+    CityscapesLabel(19, "traffic light", "object"),
+    CityscapesLabel(20, "traffic sign", "object"),
+    CityscapesLabel(21, "vegetation", "nature"),
+    CityscapesLabel(22, "terrain", "nature"),
+    CityscapesLabel(23, "sky", "sky"),
+    CityscapesLabel(24, "person", "human", 3462.4756337644),
+    CityscapesLabel(25, "rider", "human", 3930.4788056518),
+    CityscapesLabel(26, "car", "vehicle", 12794.0202738185),
+    CityscapesLabel(27, "truck", "vehicle", 27855.1264367816),
+    CityscapesLabel(28, "bus", "vehicle", 35732.1511111111),
+    CityscapesLabel(31, "train", "vehicle", 67583.7075812274),
+    CityscapesLabel(32, "motorcycle", "vehicle", 6298.7200839748),
+    CityscapesLabel(33, "bicycle", "vehicle", 4672.3249222261),
+)
+THINGS = tuple(label for label in EVALUATED if label.instance_size is not None)
+IGNORED_IDS = tuple(sorted(set(range(LABELS)) - {label.id for label in EVALUATED}))
+
+
+def label_of_instance(instance_ids: np.ndarray) -> np.ndarray:
+    """Label id of each value of an instance map."""
+    return np.where(instance_ids >= FIRST_INSTANCE, instance_ids // FIRST_INSTANCE, instance_ids)
+
+
+def label_ids(metadata: Metadata, class_strings: Sequence[str]) -> list[int]:
+    """Cityscapes' label id of each contiguous class id.
+
+    The dataset's own id maps count where it has them; else a class is known by the first of its synonyms that is an
+    official name ("automobile,car" -> 26).
+
+    Raises:
+        ValueError: a class has neither.
+    """
+    mapped = dataset_ids(metadata, things=False) | dataset_ids(metadata, things=True)
+    official = {label.name: label.id for label in EVALUATED}
+    ids = []
+    for contiguous, string in enumerate(class_strings):
+        synonyms = [name.strip().lower() for name in string.split(",")]
+        named = next((official[name] for name in synonyms if name in official), None)
+        label_id = mapped.get(contiguous, named)
+        if label_id is None:
+            raise ValueError(
+                f'class "{string}" of "{metadata.name}" is none of Cityscapes\'; give it the official name as a synonym'
+            )
+        ids.append(label_id)
+    return ids
