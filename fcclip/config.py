@@ -44,6 +44,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native (package torch-ms-deform-attn)
     _add_training_keys(cfg)
+    _add_dataset_keys(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
@@ -75,6 +76,10 @@ def _add_training_keys(cfg: CfgNode) -> None:
     cfg.WANDB.ENABLED = False  # log to Weights & Biases too (package wandb)
     cfg.WANDB.PROJECT = "fcclip"  # its project
     cfg.WANDB.NAME = ""  # name of the run; "": the last folder of OUTPUT_DIR
+
+
+def _add_dataset_keys(cfg: CfgNode) -> None:
+    cfg.DATASETS.CUSTOM = []  # datasets of one's own: a list of mappings NAME, FORMAT, ... (docs/datasets.md)
 
 
 def _add_mask_former_keys(cfg: CfgNode) -> None:

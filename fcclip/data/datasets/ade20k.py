@@ -84,7 +84,9 @@ def _register_full(split: str, folder: str) -> None:
             classes=partial(semantic_classes, "ade20k_847"),
             constants={"evaluator_type": "sem_seg", "ignore_label": 65535, "gt_ext": "tif"},
             layout=SemanticLayout(
-                f"{_FULL}/images_detectron2/{folder}", f"{_FULL}/annotations_detectron2/{folder}", label_suffix=".tif"
+                f"{_FULL}/images_detectron2/{folder}",
+                f"{_FULL}/annotations_detectron2/{folder}",
+                label_suffixes=(".tif",),
             ),
             how_to_get=_how_to_get("`python datasets/prepare_ade20k_full_sem_seg.py`"),
             sizes=(_FULL_SIZES[split],),

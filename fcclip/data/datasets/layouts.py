@@ -17,12 +17,11 @@ from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.coco import load_coco_json
 from detectron2.structures import BoxMode
 
-from fcclip.panoptic_format import read_panoptic_json
+from fcclip.panoptic_format import PanopticJson, read_panoptic_json
 
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class Layout(ABC):
@@ -47,13 +46,12 @@ class SemanticLayout(Layout):
 
     Attributes:
         images, labels: the folders.
-        label_suffix: suffix of label maps.
-        image_suffixes: suffixes of images.
+        label_suffixes, image_suffixes: suffixes of the files that count.
     """
 
     images: str
     labels: str
-    label_suffix: str = ".png"
+    label_suffixes: tuple[str, ...] = (".png",)
     image_suffixes: tuple[str, ...] = (".jpg",)
 
     def metadata_paths(self) -> dict[str, str]:
@@ -64,12 +62,12 @@ class SemanticLayout(Layout):
 
     def load(self, root: Path, metadata: Metadata) -> list[Record]:
         images = _files_by_stem(root / self.images, self.image_suffixes)
-        labels = _files_by_stem(root / self.labels, (self.label_suffix,))
+        labels = _files_by_stem(root / self.labels, self.label_suffixes)
         stems = sorted(images.keys() & labels.keys())
         if not stems:
             raise ValueError(
                 f'dataset "{metadata.name}": no image in {root / self.images} ({", ".join(self.image_suffixes)}) has a '
-                f"label map of the same name in {root / self.labels} ({self.label_suffix})"
+                f"label map of the same name in {root / self.labels} ({', '.join(self.label_suffixes)})"
             )
         unpaired = len(images) + len(labels) - 2 * len(stems)
         if unpaired:
@@ -113,7 +111,7 @@ class PanopticLayout(Layout):
         records = []
         for annotation in content.annotations.values():
             image_id, stem = annotation["image_id"], Path(annotation["file_name"]).stem
-            name = f"{stem}{self.image_suffix}" if self.image_suffix else content.images[image_id]["file_name"]
+            name = f"{stem}{self.image_suffix}" if self.image_suffix else self._stated_name(content, image_id, root)
             record = {
                 "file_name": str(root / self.images / name),
                 "image_id": int(image_id) if self.integer_ids else image_id,
@@ -125,6 +123,12 @@ class PanopticLayout(Layout):
             records.append(record)
         _require_first_record(metadata.name, records)
         return records
+
+    def _stated_name(self, content: PanopticJson, image_id: int | str, root: Path) -> str:
+        image = content.images.get(image_id)
+        if image is None or "file_name" not in image:
+            raise ValueError(f'{root / self.panoptic_json}: "images" gives no file_name for image {image_id!r}')
+        return image["file_name"]
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,13 @@ class LvisLayout(InstanceLayout):
 
 
 def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            if path.stem in files:
+                raise ValueError(f"{folder} has {files[path.stem].name} and {path.name}; a name may occur once")
+            files[path.stem] = path
+    return files
 
 
 def _segment_converter(metadata: Metadata, mark_things: bool = True) -> Callable[[Mapping[str, Any]], Record]:

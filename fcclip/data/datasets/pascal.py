@@ -52,7 +52,7 @@ def _register_context(split: str, classes: int) -> None:
             layout=SemanticLayout(
                 f"pascal_ctx_d2/images/{folder}",
                 f"pascal_ctx_d2/annotations_ctx{classes}/{folder}",
-                label_suffix=".tif" if full else ".png",
+                label_suffixes=(".tif",) if full else (".png",),
             ),
             how_to_get=f"Download PASCAL VOC 2010 and Context as datasets/README.md says, then run "
             f"`python datasets/{script}`.",
