@@ -103,8 +103,8 @@ def label_map_classes(names: str, ignore_label: int) -> ClassMetadata:
     count = len(file.categories)
     if file.ids is not None and file.ids != tuple(range(count)):
         raise ValueError(
-            f"{file.path} numbers its {count} classes {file.ids[0]}..{file.ids[-1]}, but training needs label maps with "
-            f"values 0..{count - 1}; make such with `python datasets/prepare_own_label_maps.py`"
+            f"{file.path} numbers its {count} classes {file.ids[0]}..{file.ids[-1]}, but training needs label maps "
+            f"with values 0..{count - 1}; make such with `python datasets/prepare_own_label_maps.py`"
         )
     if ignore_label < count:
         raise ValueError(f"{file.path} names class {ignore_label}, which is also the IGNORE_LABEL; choose another")
