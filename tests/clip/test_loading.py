@@ -1,0 +1,93 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fcclip.clip.loading import load_clip
+from tests.tiny import CLIP_DESCRIPTIONS
+
+NAME = str(CLIP_DESCRIPTIONS["resnet"])
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return load_clip(NAME, "").model.state_dict()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin"])
+def test_local_file_is_loaded(tmp_path, state, suffix: str) -> None:
+    path = tmp_path / f"clip{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in state.items()}}, path)
+    loaded = load_clip(NAME, str(path))
+    assert loaded.source == str(path)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in loaded.model.state_dict().items())
+
+
+def test_file_of_another_model_is_refused(tmp_path, state) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({key: tensor for key, tensor in state.items() if key != "ln_final.weight"}, path)
+    with pytest.raises(ValueError, match=r"does not hold the CLIP model .*1 tensors differ \(ln_final.weight\)"):
+        load_clip(NAME, str(path))
+
+
+def test_without_a_source_weights_are_random() -> None:
+    assert load_clip(NAME, "").source is None
+
+
+def test_unknown_names_are_named() -> None:
+    with pytest.raises(ValueError, match='no model "convnext_huge"'):
+        load_clip("convnext_huge", "")
+    with pytest.raises(ValueError, match='has no weights "laion3b"; give one of openai, yfcc15m'):
+        load_clip("RN50", "laion3b")
+    with pytest.raises(FileNotFoundError, match=r"no CLIP weight file .*none\.pt"):
+        load_clip(NAME, "/nowhere/none.pt")
+    with pytest.raises(FileNotFoundError, match="no CLIP model description"):
+        load_clip("/nowhere/model.json", "")
+
+
+def test_without_network_the_file_to_fetch_is_named(monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("open_clip.create_model", fail)
+    with pytest.raises(RuntimeError, match=r"fetch .*laion/CLIP-convnext_large_d_320.* set MODEL.FC_CLIP.CLIP_PRET"):
+        load_clip("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    with pytest.raises(RuntimeError, match="cannot download me/my-clip"):
+        load_clip("RN50", "hf-hub:me/my-clip")
+
+
+def test_openai_tag_asks_for_quick_gelu(monkeypatch, state) -> None:
+    asked = {}
+
+    def create(name: str, **options: object) -> torch.nn.Module:
+        asked[name] = options
+        return torch.nn.Identity()
+
+    monkeypatch.setattr("open_clip.create_model", create)
+    load_clip("RN50", "openai")
+    load_clip("RN50", "yfcc15m")
+    assert asked["RN50"] == {"pretrained": "yfcc15m", "force_quick_gelu": False}
+    load_clip("RN50", "openai")
+    assert asked["RN50"] == {"pretrained": "openai", "force_quick_gelu": True}
+
+
+def test_torchscript_archive_is_read_as_data_with_quick_gelu(tmp_path, state) -> None:
+    """OpenAI's own files are TorchScript archives whose text tower uses QuickGELU."""
+    path = tmp_path / "RN.pt"
+    holder = torch.nn.Module()
+    for key, tensor in state.items():
+        parent = holder
+        *folders, name = key.split(".")
+        for folder in folders:
+            if folder not in dict(parent.named_children()):
+                parent.add_module(folder, torch.nn.Module())
+            parent = getattr(parent, folder)
+        parent.register_buffer(name, tensor)
+    holder.register_buffer("input_resolution", torch.tensor(64))
+    torch.jit.save(torch.jit.script(holder), path)
+    model = load_clip(NAME, str(path)).model
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
+    assert "QuickGELU" in {type(module).__name__ for module in model.transformer.modules()}

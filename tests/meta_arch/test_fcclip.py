@@ -1,0 +1,144 @@
+import copy
+
+import pytest
+import torch
+from detectron2.data import Metadata
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+
+import fcclip
+from fcclip import FCCLIP, Vocabulary
+from tests.seeded import seed_by_name
+from tests.tiny import tiny_cfg, tiny_model
+
+WORDS = "person,people; sky=stuff; traffic cone"
+
+
+def image(height: int = 70, width: int = 90, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed)).float()
+
+
+@pytest.fixture(scope="module", params=["convnext", "resnet"])
+def model(request) -> FCCLIP:
+    model = tiny_model(request.param)
+    seed_by_name(model)
+    model.set_vocabulary(Vocabulary.from_string(WORDS))
+    return model
+
+
+def test_results_have_the_size_asked_for(model: FCCLIP) -> None:
+    plain, scaled = model([{"image": image()}, {"image": image(), "height": 35, "width": 45}])
+    assert plain["sem_seg"].shape == (3, 70, 90)
+    assert scaled["sem_seg"].shape == (3, 35, 45)
+    assert scaled["panoptic_seg"][0].shape == (35, 45)
+    assert scaled["instances"].image_size == (35, 45)
+    assert plain["sem_seg"].isfinite().all()
+    assert not plain["sem_seg"].requires_grad
+    assert len(plain["panoptic_scores"]) == len(plain["panoptic_seg"][1])
+
+
+def test_only_things_are_instances(model: FCCLIP) -> None:
+    instances = model([{"image": image()}])[0]["instances"]
+    assert len(instances)
+    assert set(instances.pred_classes.tolist()) <= {0, 2}
+
+
+def test_a_batch_gives_what_single_images_give(model: FCCLIP) -> None:
+    images = [{"image": image(64, 96, 1)}, {"image": image(64, 96, 2)}]
+    together = model(images)
+    for one, result in zip(images, together, strict=True):
+        torch.testing.assert_close(model([one])[0]["sem_seg"], result["sem_seg"], atol=1e-4, rtol=1e-4)
+
+
+def test_labels_alone_are_the_best_scores(model: FCCLIP) -> None:
+    scores = model([{"image": image()}])[0]["sem_seg"]
+    model.semantic_labels_only = True
+    labels = model([{"image": image()}])[0]["sem_seg"]
+    model.semantic_labels_only = False
+    assert torch.equal(labels, scores.argmax(0))
+
+
+def test_switches_turn_results_off() -> None:
+    model = tiny_model(MODEL__MASK_FORMER__TEST__PANOPTIC_ON=False, MODEL__MASK_FORMER__TEST__INSTANCE_ON=False)
+    assert model([{"image": image(), "height": 20, "width": 30}])[0]["sem_seg"].shape == (133 + 17, 20, 30)
+
+
+def test_head_returns_logits_and_masks(model: FCCLIP) -> None:
+    features = model.backbone(torch.randn(1, 3, 64, 96))
+    outputs = model.sem_seg_head(features, model._text())
+    assert outputs["pred_logits"].shape == (1, 20, 4)
+    assert outputs["pred_masks"].shape == (1, 20, 16, 24)
+
+
+def test_vocabulary_decides_never_the_registered_datasets(model: FCCLIP) -> None:
+    metadata = Metadata(
+        stuff_classes=["person,people", "sky", "traffic cone"], thing_dataset_id_to_contiguous_id={1: 0, 9: 2}
+    )
+    expected = model([{"image": image()}])[0]["sem_seg"]
+    model.set_metadata(Metadata(stuff_classes=["cat"], thing_dataset_id_to_contiguous_id={}))
+    assert model([{"image": image()}])[0]["sem_seg"].shape[0] == 1
+    model.set_metadata(metadata)
+    assert torch.equal(model([{"image": image()}])[0]["sem_seg"], expected)
+    assert model.vocabulary.thing_ids == {0, 2}
+
+
+def test_seen_classes_are_those_of_the_training_set(model: FCCLIP) -> None:
+    assert model.vocabularies.seen(model.device).tolist() == [True, True, False]
+
+
+def test_backbone_stays_in_eval_mode(model: FCCLIP) -> None:
+    model.train()
+    assert not any(module.training for module in model.backbone.modules())
+    assert model.sem_seg_head.training
+    model.eval()
+
+
+def targets() -> Instances:
+    instances = Instances((70, 90))
+    instances.gt_classes = torch.tensor([0, 2])
+    instances.gt_masks = torch.zeros(2, 70, 90, dtype=torch.bool)
+    instances.gt_masks[0, :30, :40] = True
+    instances.gt_masks[1, 40:, 50:] = True
+    return instances
+
+
+def test_training_gives_weighted_losses() -> None:
+    model = tiny_model(DATASETS__TEST=("openvocab_coco_2017_val_panoptic",)).train()
+    losses = model([{"image": image(), "instances": targets()}])
+    assert [name for name in losses if name.endswith("_0")] == ["loss_ce_0", "loss_mask_0", "loss_dice_0"]
+    assert len(losses) == 3 * 4
+    total = sum(losses.values())
+    assert total.isfinite()
+    total.backward()
+    assert model.void_embedding.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match='training image a.jpg has no "instances"'):
+        model([{"image": image(), "file_name": "a.jpg"}])
+
+
+def test_copy_is_independent(model: FCCLIP) -> None:
+    clone = copy.deepcopy(model)
+    expected = model([{"image": image()}])[0]["sem_seg"]
+    clone.set_vocabulary(Vocabulary.from_string("cat"))
+    with torch.no_grad():
+        clone.backbone.clip_model.visual.get_parameter(
+            next(iter(dict(clone.backbone.clip_model.visual.named_parameters())))
+        ).zero_()
+    assert clone([{"image": image()}])[0]["sem_seg"].shape[0] == 1
+    assert torch.equal(model([{"image": image()}])[0]["sem_seg"], expected)
+
+
+def test_config_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match=r"EMBED_DIM is 48, but .*tiny_convnext.json embeds in 32 dimensions; set it"):
+        build_model(tiny_cfg(MODEL__FC_CLIP__EMBED_DIM=48))
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty"):
+        build_model(tiny_cfg(DATASETS__TRAIN=()))
+
+
+def test_published_names_are_there() -> None:
+    model = tiny_model()
+    assert isinstance(model, fcclip.FCCLIP)
+    assert model.overlap_threshold == 0.8
+    prompts = model.backbone.get_text_classifier(["a cat", "a dog"], "cpu")
+    assert prompts.shape == (2, 32)
+    assert model.backbone.visual_prediction_forward(torch.randn(1, 4, 64)).shape == (1, 4, 32)
+    assert set(model.backbone.output_shape()) == {"stem", "res2", "res3", "res4", "res5", "clip_embedding"}

@@ -1,0 +1,130 @@
+"""The published system's recorded outputs, for a ResNet-50 CLIP with weights seeded by tensor name."""
+
+import importlib.util
+from typing import Any
+
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+
+from fcclip import FCCLIP, get_cfg
+from tests.shared import SHARED, needs_shared
+from tests.tiny import PUBLISHED_CONFIGS
+
+pytestmark = needs_shared
+
+FOLDER = SHARED / "parity"
+TRAIN_CLASSES = ["person,people", "car,auto", "dog", "sky,clouds", "grass,lawn"]
+TEST_CLASSES = [
+    "person", "zebra,zebras", "car,truck", "sky", "sea,ocean,water", "tall building", "a", "b", "the", "cat,kitten",
+    "violin", "1", "running shoe", "X-ray", "moon,crescent", "old oak tree", "river", "brick wall,bricks", "snow",
+    "neon sign on a street at night",
+]  # fmt: skip
+TEST_THINGS = [0, 1, 2, 6, 8, 9, 10, 12, 14, 15]
+
+
+def seeding() -> Any:
+    spec = importlib.util.spec_from_file_location("seeded", FOLDER / "seeded.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, Any]:
+    return torch.load(FOLDER / "fcclip_rn50" / "reference.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> FCCLIP:
+    classes = {"parity_train": (TRAIN_CLASSES, range(3)), "parity_test": (TEST_CLASSES, TEST_THINGS)}
+    for name, (strings, things) in classes.items():
+        MetadataCatalog.pop(name, None)
+        MetadataCatalog.get(name).set(
+            stuff_classes=strings, thing_dataset_id_to_contiguous_id={index: index for index in things}
+        )
+    assert "parity_train" not in DatasetCatalog
+    cfg = get_cfg()
+    cfg.merge_from_file(str(PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml"))
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("parity_train",), ("parity_test",)
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(TRAIN_CLASSES)
+    cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME, cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = "RN50", ""
+    cfg.MODEL.FC_CLIP.EMBED_DIM = 1024
+    cfg.MODEL.FC_CLIP.ENSEMBLE_ON_VALID_MASK = True
+    cfg.MODEL.FC_CLIP.TEXT_CACHE = False
+    cfg.MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD = 0.02
+    model = build_model(cfg)
+    seeding().seed_model(model)
+    return model.eval()
+
+
+def run(model: FCCLIP, reference: dict[str, Any]) -> dict[str, Any]:
+    return model([{"image": reference["image"], "height": 200, "width": 260}])[0]
+
+
+def compare_results(result: dict[str, Any], expected: dict[str, Any]) -> None:
+    # The recorded maps are half precision: 1e-3 relative.
+    torch.testing.assert_close(result["sem_seg"], expected["sem_seg"].float(), rtol=1e-3, atol=1e-3)
+    panoptic_map, segments = result["panoptic_seg"]
+    assert (panoptic_map != expected["panoptic_seg"]).sum() <= 5
+    assert segments == expected["segments_info"]
+    instances = result["instances"]
+    order, expected_order = instances.scores.argsort(), expected["scores"].argsort()
+    torch.testing.assert_close(instances.scores[order], expected["scores"][expected_order], atol=1e-5, rtol=1e-4)
+    assert torch.equal(instances.pred_classes[order], expected["classes"][expected_order])
+    area = instances.pred_masks.flatten(1).sum(1)[order]
+    assert ((area - expected["mask_area"][expected_order]).abs() <= 5).all()
+
+
+def test_state_dict_is_the_published_one(model, reference) -> None:
+    state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert list(state.items()) == [(name, tuple(shape)) for name, shape in reference["keys"].items()]
+
+
+def test_text_classifier_and_seen_classes(model, reference) -> None:
+    text = model.vocabularies.classifier(False, model.device)
+    torch.testing.assert_close(text.embeddings, reference["text"], atol=1e-5, rtol=1e-4)
+    assert [len(category.names) for category in model.vocabulary.categories] == reference["num_templates"]
+    assert torch.equal(model.vocabularies.seen(model.device).long(), reference["overlap"])
+
+
+def test_head(model, reference) -> None:
+    captured: dict[str, torch.Tensor] = {}
+    hook = model.sem_seg_head.register_forward_hook(lambda module, inputs, outputs: captured.update(outputs))
+    run(model, reference)
+    hook.remove()
+    largest = reference["pred_logits"].abs().max().item()
+    torch.testing.assert_close(captured["pred_logits"], reference["pred_logits"].float(), rtol=0, atol=1e-4 * largest)
+    # Recorded in half precision.
+    torch.testing.assert_close(captured["pred_masks"], reference["pred_masks"].float(), rtol=1e-3, atol=1e-3)
+
+
+def test_results(model, reference) -> None:
+    compare_results(run(model, reference), reference)
+
+
+def test_results_of_many_segments(model, reference, monkeypatch) -> None:
+    seeded = seeding()
+    outputs = {"pred_logits": seeded.blob_logits(250, 20), "pred_masks": seeded.blob_masks(250, 56, 72)}
+    monkeypatch.setattr(model.sem_seg_head, "forward", lambda *_: outputs)
+    monkeypatch.setattr(model, "overlap_threshold", 0.5)
+    result = run(model, reference)
+    assert len(result["panoptic_seg"][1]) > 5
+    compare_results(result, reference["blob"])
+
+
+@pytest.mark.parametrize(("model_name", "suffix"), [("convnext_l", ""), ("rn50", "_r50")])
+def test_published_names_and_shapes(model_name: str, suffix: str) -> None:
+    """Every tensor of both published models, by name, shape, type and order."""
+    cfg = get_cfg()
+    cfg.merge_from_file(str(PUBLISHED_CONFIGS / f"fcclip_convnext_large_eval_ade20k{suffix}.yaml"))
+    cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
+    cfg.MODEL.DEVICE = "cpu"
+    lines = (SHARED / "spec" / f"fcclip_keys_{model_name}.txt").read_text().splitlines()
+    state = build_model(cfg).state_dict()
+    found = [[key, str(tuple(tensor.shape)), str(tensor.dtype)[6:]] for key, tensor in state.items()]
+    assert found == [line.split("\t") for line in lines if line.strip()]

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from detectron2.config import get_cfg as detectron2_cfg
+from detectron2.projects.deeplab import add_deeplab_config
+
+import fcclip
+from tests.tiny import PUBLISHED_CONFIGS
+
+TEST_SETS = {
+    "ade20k": ("openvocab_ade20k_panoptic_val", (1, 1, 1), (800, 1333)),
+    "coco": ("openvocab_coco_2017_val_panoptic_with_sem_seg", (1, 1, 1), (800, 1333)),
+    "cityscapes": ("openvocab_cityscapes_fine_panoptic_val", (1, 1, 1), (1024, 2560)),
+    "mapillary_vistas": ("openvocab_mapillary_vistas_panoptic_val", (1, 0, 1), (1024, 2560)),
+    "a847": ("openvocab_ade20k_full_sem_seg_val", (1, 0, 0), (800, 1333)),
+    "pc59": ("openvocab_pascal_ctx59_sem_seg_val", (1, 0, 0), (800, 1333)),
+    "pc459": ("openvocab_pascal_ctx459_sem_seg_val", (1, 0, 0), (800, 1333)),
+    "pas20": ("openvocab_pascal20_sem_seg_val", (1, 0, 0), (800, 1333)),
+    "pas21": ("openvocab_pascal21_sem_seg_val", (1, 0, 0), (800, 1333)),
+}
+RESNETS = {"r50": ("RN50", 1024), "r101": ("RN101", 512), "r50x4": ("RN50x4", 640), "r50x16": ("RN50x16", 768)}
+RESNETS["r50x64"] = ("RN50x64", 1024)
+
+
+def load(name: str) -> fcclip.config.CfgNode:
+    cfg = fcclip.get_cfg()
+    cfg.merge_from_file(str(PUBLISHED_CONFIGS / f"fcclip_convnext_large_eval_{name}.yaml"))
+    return cfg
+
+
+@pytest.mark.parametrize("name", TEST_SETS)
+def test_evaluation_configs_name_dataset_tasks_and_size(name: str) -> None:
+    cfg = load(name)
+    dataset, tasks, size = TEST_SETS[name]
+    test = cfg.MODEL.MASK_FORMER.TEST
+    assert (dataset,) == cfg.DATASETS.TEST
+    assert tasks == (test.SEMANTIC_ON, test.INSTANCE_ON, test.PANOPTIC_ON)
+    assert size == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    assert cfg.DATASETS.TRAIN == ("openvocab_coco_2017_train_panoptic_with_sem_seg",)
+    assert (test.OVERLAP_THRESHOLD, test.OBJECT_MASK_THRESHOLD) == (0.8, 0.0)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnet_configs(name: str) -> None:
+    node = load(f"ade20k_{name}").MODEL.FC_CLIP
+    assert RESNETS[name] == (node.CLIP_MODEL_NAME, node.EMBED_DIM)
+    assert node.CLIP_PRETRAINED_WEIGHTS == "openai"
+    assert node.ENSEMBLE_ON_VALID_MASK
+    assert (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA) == (0.4, 0.8)
+
+
+def test_training_values_are_the_published_ones() -> None:
+    cfg = load("ade20k")
+    assert cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES == 250
+    assert cfg.MODEL.MASK_FORMER.DEC_LAYERS == 10
+    assert cfg.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS == 6
+    assert (cfg.MODEL.MASK_FORMER.CLASS_WEIGHT, cfg.MODEL.MASK_FORMER.MASK_WEIGHT) == (2.0, 5.0)
+    assert cfg.SOLVER.STEPS == (327778, 355092)
+    assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.BASE_LR) == (368750, 16, 1e-4)
+    assert (cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE, cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE) == ("full_model", 0.01)
+    assert cfg.SOLVER.AMP.ENABLED
+    assert cfg.INPUT.DATASET_MAPPER_NAME == "coco_panoptic_lsj"
+    assert list(fcclip.config.CLIP_PIXEL_MEAN) == cfg.MODEL.PIXEL_MEAN
+
+
+def test_keys_are_added_as_in_published_scripts() -> None:
+    cfg = detectron2_cfg()
+    add_deeplab_config(cfg)
+    fcclip.add_maskformer2_config(cfg)
+    fcclip.add_fcclip_config(cfg)
+    assert cfg.dump() == fcclip.get_cfg().dump()
+    assert cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME == "convnext_large_d_320"
+    assert not cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS
+
+
+def test_every_key_has_a_line_of_meaning() -> None:
+    """Each leaf that the project adds is explained where it is set, on its line or the one above."""
+    lines = Path(fcclip.config.__file__).read_text().splitlines()
+    bare = [
+        line.strip()
+        for above, line in zip(lines, lines[1:], strict=False)
+        if line.startswith("    ") and (line.strip().startswith(("node.", "cfg.")) and " = " in line)
+        and "#" not in line and not above.strip().startswith("#") and "CfgNode(" not in line
+    ]  # fmt: skip
+    allowed = ("node.TEST.SEMANTIC_ON", "node.TEST.INSTANCE_ON", "node.TEST.PANOPTIC_ON")
+    assert [line for line in bare if not line.startswith(allowed)] == []
+
+
+def test_a_wrong_key_is_named(tmp_path) -> None:
+    path = tmp_path / "typo.yaml"
+    path.write_text(yaml.safe_dump({"MODEL": {"FC_CLIP": {"EMBED_DIMS": 3}}}))
+    with pytest.raises(KeyError, match="EMBED_DIMS"):
+        fcclip.get_cfg().merge_from_file(str(path))

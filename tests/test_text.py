@@ -1,0 +1,101 @@
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from fcclip.text import TEMPLATES, NameEmbedder, TextClassifier, average_prompts
+from fcclip.text_cache import TextCache
+from fcclip.vocabulary import Vocabulary
+
+CONTEXT = 77
+
+
+class FakeTower:
+    """Tokenises to lengths, encodes to vectors that tell prompts apart, and counts what it encodes."""
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        tokens = torch.zeros(len(prompts), CONTEXT, dtype=torch.int64)
+        for row, prompt in zip(tokens, prompts, strict=True):
+            codes = [1 + ord(c) % 50 for c in prompt][: CONTEXT - 1]
+            row[: len(codes)] = torch.tensor(codes)
+            row[len(codes)] = 1000
+        return tokens
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        self.encoded += len(tokens)
+        basis = torch.randn(CONTEXT, 6, generator=torch.Generator().manual_seed(0))
+        return (tokens.float() % 1000) @ basis
+
+
+def embedder(tower: FakeTower, cache: TextCache | None = None) -> NameEmbedder:
+    return NameEmbedder(tower.tokenize, tower.encode, lambda: cache)
+
+
+def test_there_are_fourteen_published_templates() -> None:
+    assert len(TEMPLATES) == 14
+    assert [template.format("cat") for template in TEMPLATES[:3]] == [
+        "a photo of a cat.",
+        "This is a photo of a cat",
+        "There is a cat in the scene",
+    ]
+    assert all(template.count("{}") == 1 for template in TEMPLATES)
+
+
+def test_prompts_are_normalised_averaged_and_normalised() -> None:
+    prompts = torch.tensor([[3.0, 0.0], [0.0, 5.0], [1.0, 0.0], [1.0, 0.0]])
+    rows = average_prompts(prompts, templates=2)
+    torch.testing.assert_close(rows, torch.tensor([[0.5**0.5, 0.5**0.5], [1.0, 0.0]]))
+
+
+def test_rows_follow_the_names_whatever_the_batches() -> None:
+    names = ["a", "a much longer name than that", "bb", "a"]
+    tower = FakeTower()
+    rows = embedder(tower).embed(names)
+    for name, row in zip(names, rows, strict=True):
+        prompts = tower.encode(tower.tokenize([template.format(name) for template in TEMPLATES]))
+        torch.testing.assert_close(row, average_prompts(prompts, len(TEMPLATES))[0])
+
+
+def test_a_name_is_encoded_once() -> None:
+    tower = FakeTower()
+    names = embedder(tower)
+    names.embed(["cat", "dog", "cat"])
+    assert tower.encoded == 2 * len(TEMPLATES)
+    names.embed(["dog", "cow"])
+    assert tower.encoded == 3 * len(TEMPLATES)
+    names.forget()
+    names.embed(["cat"])
+    assert tower.encoded == 4 * len(TEMPLATES)
+
+
+def test_another_process_reads_the_cache(tmp_path) -> None:
+    first, second = FakeTower(), FakeTower()
+    rows = embedder(first, TextCache("f" * 64, tmp_path)).embed(["cat", "dog"])
+    again = embedder(second, TextCache("f" * 64, tmp_path)).embed(["dog", "cat"])
+    assert second.encoded == 0
+    assert torch.equal(rows, again.flip(0))
+
+
+def test_overlong_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'"xxxx.*" is too long'):
+        embedder(FakeTower()).embed(["cat", "x" * 80])
+
+
+def test_classifier_pads_classes_and_appends_void() -> None:
+    vocabulary = Vocabulary.from_string("cat,kitten,tomcat; dog; sky")
+    classifier = embedder(FakeTower()).build_classifier(vocabulary)
+    assert classifier.rows_of_class.tolist() == [[0, 1, 2], [3, 3, 3], [4, 4, 4]]
+    void = torch.eye(6)[:1]
+    extended = classifier.with_void(void)
+    assert len(extended) == len(classifier) + 1 == 4
+    assert torch.equal(extended.embeddings[-1:], void)
+    assert extended.rows_of_class[-1].tolist() == [5, 5, 5]
+
+
+def test_classifier_of_a_single_class() -> None:
+    classifier = TextClassifier.build(torch.eye(2), [0, 0])
+    assert classifier.rows_of_class.tolist() == [[0, 1]]

@@ -1,0 +1,100 @@
+import importlib.util
+import io
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.tiny import REPOSITORY
+
+SCRIPT = REPOSITORY / "tools" / "install_detectron2.py"
+FILES = {
+    "detectron2/__init__.py": "__version__ = '0.6'\n",
+    "detectron2/data/transforms/transform.py": "interp=Image.LINEAR\nx.astype(np.bool), np.bool_, np.int32, np.float\n",
+    "detectron2/evaluation/coco_evaluation.py": "from detectron2.evaluation.fast_eval_api import COCOeval_opt\n",
+    "detectron2/model_zoo/model_zoo.py": (
+        "import pkg_resources\nf = pkg_resources.resource_filename(\n"
+        '        "detectron2.model_zoo", os.path.join("configs", config_path)\n    )\n'
+    ),
+    "projects/DeepLab/deeplab/__init__.py": "",
+    "setup.py": "raise SystemExit('never run')",
+}
+
+
+@pytest.fixture(scope="module")
+def installer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("install_detectron2", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def archive(folder: Path, files: dict[str, str]) -> Path:
+    path = folder / "pb1-detectron2-0.6.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"pb1-detectron2-0.6/{name}")
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+def test_wheel_holds_the_mended_package(installer, tmp_path) -> None:
+    wheel = installer.build_wheel(archive(tmp_path, FILES), tmp_path)
+    with zipfile.ZipFile(wheel) as found:
+        names = found.namelist()
+        transform = found.read("detectron2/data/transforms/transform.py").decode()
+        zoo = found.read("detectron2/model_zoo/model_zoo.py").decode()
+        coco = found.read("detectron2/evaluation/coco_evaluation.py").decode()
+        record = found.read("detectron2-0.6+purepython.dist-info/RECORD").decode()
+    assert transform == "interp=Image.BILINEAR\nx.astype(bool), np.bool_, np.int32, float\n"
+    assert "pkg_resources" not in zoo
+    assert "fast_eval_api" not in coco
+    assert "detectron2/projects/deeplab/__init__.py" in names
+    assert not any("setup.py" in name for name in names)
+    assert all(name in record for name in names)
+
+
+def test_compiled_operators_fail_with_the_remedy(installer, tmp_path) -> None:
+    module = ModuleType("_C")
+    exec(installer.COMPILED_EXTENSION, module.__dict__)
+    assert module.get_compiler_version() == "none (pure-Python build)"
+    with pytest.raises(AttributeError, match=r"deform_conv_forward needs compiled code.*install an official build"):
+        module.deform_conv_forward  # noqa: B018
+
+
+def test_unknown_archive_is_refused(installer, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(installer, "run_pip", lambda *arguments: archive(Path(arguments[-2]), FILES))
+    with pytest.raises(installer.InstallError, match=r"has SHA-256 .*, expected 5d2e9e51"):
+        installer.download_source(tmp_path)
+
+
+def test_changed_source_is_noticed(installer, tmp_path) -> None:
+    changed = {**FILES, "detectron2/evaluation/coco_evaluation.py": "pass\n"}
+    with pytest.raises(installer.InstallError, match=r"coco_evaluation.py lacks the expected text"):
+        installer.build_wheel(archive(tmp_path, changed), tmp_path)
+    del changed["detectron2/evaluation/coco_evaluation.py"]
+    with pytest.raises(installer.InstallError, match=r"the archive lacks .*coco_evaluation.py"):
+        installer.build_wheel(archive(tmp_path, changed), tmp_path)
+
+
+def test_present_build_is_kept() -> None:
+    for arguments in ([], ["--check"]):
+        done = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("detectron2 ")
+        assert "installed" not in done.stdout
+
+
+def test_one_sentence_when_pip_fails(installer, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(installer, "find_detectron2", lambda: None)
+
+    def fail(*_: str) -> None:
+        raise installer.InstallError("'pip download' failed:\nno network")
+
+    monkeypatch.setattr(installer, "run_pip", fail)
+    assert installer.main([]) == 1
+    assert capsys.readouterr().err == "install_detectron2: 'pip download' failed:\nno network\n"
