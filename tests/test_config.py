@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_every_key_has_a_line_of_meaning() -> None:
     lines = Path(fcclip.config.__file__).read_text().splitlines()
     bare = [
         line.strip()
-        for above, line in zip(lines, lines[1:], strict=False)
+        for above, line in pairwise(lines)
         if line.startswith("    ") and (line.strip().startswith(("node.", "cfg.")) and " = " in line)
         and "#" not in line and not above.strip().startswith("#") and "CfgNode(" not in line
     ]  # fmt: skip

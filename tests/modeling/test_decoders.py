@@ -1,5 +1,6 @@
 import pytest
 import torch
+from detectron2.modeling import build_model
 
 from fcclip.modeling.transformer_decoder import MultiScaleMaskedTransformerDecoder
 from fcclip.text import TextClassifier
@@ -86,6 +87,4 @@ def test_pixel_decoder_keeps_float32_under_autocast() -> None:
 
 def test_only_the_multi_scale_decoder_is_known() -> None:
     with pytest.raises(ValueError, match='TRANSFORMER_IN_FEATURE is "res5"; set it to "multi_scale_pixel_decoder"'):
-        from detectron2.modeling import build_model
-
         build_model(tiny_cfg(MODEL__MASK_FORMER__TRANSFORMER_IN_FEATURE="res5"))
