@@ -12,7 +12,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-DEMO_CONFIG := configs/coco/panoptic-segmentation/fcclip/r50/fcclip_r50_eval_ade20k.yaml
+DEMO_CONFIG := configs/coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k_r50.yaml
 DEMO_VOCABULARY := woman,person; uniform,jacket; hat,cap; flag; tie,necktie; wall=stuff
 DEMO_PHOTOGRAPH := from matplotlib import cbook; print(cbook.get_sample_data('grace_hopper.jpg', asfileobj=False))
 DEMO_OUTPUT := demo_output
@@ -27,7 +27,8 @@ setup: $(DEVELOPMENT)  ## make .venv with everything that the other targets need
 
 demo: $(RUNTIME)  ## segment a photograph (with random weights) into demo_output/
 	$(BIN)/python demo/demo.py --config-file $(DEMO_CONFIG) --random-weights --vocabulary "$(DEMO_VOCABULARY)" \
-	    --input "$$($(BIN)/python -c "$(DEMO_PHOTOGRAPH)")" --output $(DEMO_OUTPUT)
+	    --input "$$($(BIN)/python -c "$(DEMO_PHOTOGRAPH)")" --output $(DEMO_OUTPUT) \
+	    --opts MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD 0.0
 
 test: $(DEVELOPMENT)  ## run the tests
 	$(BIN)/python -m pytest

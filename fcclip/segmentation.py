@@ -177,10 +177,10 @@ class Segmentation:
         """
         output.save_picture(path, self.draw(alpha))
 
-    def to_coco_panoptic(self, folder: str | Path, name: str = "image") -> tuple[Path, Path]:
+    def to_coco_panoptic(self, folder: str | Path, name: str = "image", image_id: int = 1) -> tuple[Path, Path]:
         """Write the panoptic result as the COCO panoptic tools read it: ``name.png`` and ``name.json``.
 
-        Category ids are positions in the vocabulary; the JSON lists them. The image's id is `name`.
+        Category ids are positions in the vocabulary; the JSON lists them.
 
         Returns:
             The paths of the PNG and of the JSON file.
@@ -188,7 +188,7 @@ class Segmentation:
         Raises:
             ValueError: there is no panoptic result.
         """
-        return output.write_coco_panoptic(self, Path(folder), name)
+        return output.write_coco_panoptic(self, Path(folder), name, image_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON: sizes, segments, instances (without masks), class areas."""
@@ -200,13 +200,14 @@ class Segmentation:
 
 
 def describe_segments(
-    panoptic: np.ndarray, records: Iterable[Mapping[str, Any]], vocabulary: Vocabulary
+    panoptic: np.ndarray, records: Iterable[Mapping[str, Any]], scores: Iterable[float], vocabulary: Vocabulary
 ) -> tuple[Segment, ...]:
     """Complete a model's segment records with names, areas and boxes.
 
     Args:
         panoptic: (H, W) integers, segment ids.
-        records: with `id`, `category_id` (position in the vocabulary), `isthing` and `score`.
+        records: with `id`, `category_id` (position in the vocabulary) and `isthing`.
+        scores: a probability a record.
         vocabulary: names the classes.
 
     Returns:
@@ -218,7 +219,7 @@ def describe_segments(
     extents = ndimage.find_objects(panoptic.astype(np.int32, copy=False))
     areas = np.bincount(panoptic.ravel())
     segments = []
-    for record in records:
+    for record, score in zip(records, scores, strict=True):
         index = int(record["id"])
         extent = extents[index - 1] if 0 < index <= len(extents) else None
         if extent is None:
@@ -230,7 +231,7 @@ def describe_segments(
                 name=vocabulary.categories[record["category_id"]].name,
                 category_id=int(record["category_id"]),
                 is_thing=bool(record["isthing"]),
-                score=float(record["score"]),
+                score=float(score),
                 area=int(areas[index]),
                 box=(columns.start, rows.start, columns.stop, rows.stop),
             )

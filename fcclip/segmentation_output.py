@@ -48,7 +48,7 @@ def save_picture(path: str | Path, picture: np.ndarray) -> None:
         Image.fromarray(picture).save(scratch, quality=95)
 
 
-def write_coco_panoptic(segmentation: Segmentation, folder: Path, name: str) -> tuple[Path, Path]:
+def write_coco_panoptic(segmentation: Segmentation, folder: Path, name: str, image_id: int) -> tuple[Path, Path]:
     """Write ``name.png`` and ``name.json``; see `Segmentation.to_coco_panoptic`."""
     if segmentation.panoptic is None:
         raise ValueError("there is no panoptic result to write; set MODEL.MASK_FORMER.TEST.PANOPTIC_ON to True")
@@ -60,7 +60,7 @@ def write_coco_panoptic(segmentation: Segmentation, folder: Path, name: str) -> 
         json,
         annotations=[
             {
-                "image_id": name,
+                "image_id": image_id,
                 "file_name": png.name,
                 "segments_info": [_coco_record(segment) for segment in segmentation.segments],
             }
@@ -75,7 +75,7 @@ def write_coco_panoptic(segmentation: Segmentation, folder: Path, name: str) -> 
             }
             for index, category in enumerate(vocabulary.categories)
         ],
-        images=[{"id": name, "file_name": name, "height": height, "width": width}],
+        images=[{"id": image_id, "file_name": name, "height": height, "width": width}],
     )
     return png, json
 

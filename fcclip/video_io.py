@@ -103,9 +103,11 @@ class VideoWriter:
     """Writes frames to an mp4 file; `open_video_writer` makes one."""
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        width, height = size
         self.size = size
         self.frames_written = 0
-        self._writer = _open_first_codec(path, fps, size)
+        self._margin = (height % 2, width % 2)
+        self._writer = _open_first_codec(path, fps, (width + width % 2, height + height % 2))
 
     def write(self, frame: np.ndarray) -> None:
         """Append one (H, W, 3) uint8 RGB frame, of the size of the video.
@@ -116,7 +118,9 @@ class VideoWriter:
         height, width = frame.shape[:2]
         if (width, height) != self.size:
             raise ValueError(f"the video is {self.size[0]}x{self.size[1]} pixels, this frame is {width}x{height}")
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        bottom, right = self._margin
+        padded = cv2.copyMakeBorder(frame, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        self._writer.write(cv2.cvtColor(padded, cv2.COLOR_RGB2BGR))
         self.frames_written += 1
 
     def close(self) -> None:
@@ -127,6 +131,8 @@ class VideoWriter:
 @contextmanager
 def open_video_writer(path: str | Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWriter]:
     """Open an mp4 file for writing; it appears at `path` when the block ends without an error.
+
+    Video has even sides: where `size` is odd, the last row or column is written twice.
 
     Args:
         path: file name that ends in .mp4.

@@ -20,6 +20,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 are outside
 
 OFF_WHITE: RGB = (255, 255, 240)
 BANNER_COLOR: RGB = (176, 32, 36)
+LEAST_LABELLED_SHARE = 0.1  # a region that covers less than this share of its own label gets none
 LABEL_PLACES = 4  # spots inside a region that are tried for its label
 LABEL_SHIFTS = 6  # then: steps up and down from the best of them
 MAX_PLACING_SIDE = 256  # regions are thinned to about this size to look for a label's spot
@@ -112,7 +113,12 @@ def _draw_labels(
     placed = []
     for area, region, extent, mask in sorted(jobs, key=lambda job: job[0]):
         font = _font(max(9, min(size, round(math.sqrt(area) / 2.5))))
-        placed.append((region, font, _place_label(region.label, font, extent, mask, canvas.size, taken)))
+        label_size = _label_size(region.label, font)
+        if area < LEAST_LABELLED_SHARE * label_size[0] * label_size[1]:
+            continue
+        box = _place_label(label_size, extent, mask, canvas.size, taken)
+        taken.append(box)
+        placed.append((region, font, box))
     drawing = ImageDraw.Draw(canvas, "RGBA")
     for region, font, box in sorted(placed, key=lambda item: item[0].is_thing):
         _draw_label(drawing, region, font, box)
@@ -127,32 +133,37 @@ def _draw_label(drawing: ImageDraw.ImageDraw, region: Region, font: ImageFont.Fr
     drawing.text(center, region.label, font=font, anchor="mm", fill=(*OFF_WHITE, 255))
 
 
+def _label_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[int, int]:
+    """(width, height) of a label with its margin, in pixels."""
+    left, top, right, bottom = font.getbbox(text, anchor="mm")
+    margin = max(1, round(font.size / 5))
+    return math.ceil(right - left) + 3 * margin, math.ceil(bottom - top) + 2 * margin
+
+
 def _place_label(
-    text: str,
-    font: ImageFont.FreeTypeFont,
-    extent: tuple[slice, slice],
+    size: tuple[int, int],
+    extent: tuple[slice, ...],
     mask: np.ndarray,
     canvas_size: tuple[int, int],
-    taken: list[Box],
+    taken: Sequence[Box],
 ) -> Box:
     """Choose the box of a label: in the widest part of its region, clear of the others where there is room.
 
-    The chosen box is added to `taken`.
+    Args:
+        size: (width, height) of the label.
+        extent: rows and columns of the picture that `mask` shows.
+        mask: the region there, bool.
+        canvas_size: (width, height) of the picture.
+        taken: boxes of the labels that have been placed.
     """
-    left, top, right, bottom = font.getbbox(text, anchor="mm")
-    padding = max(1, round(font.size / 5))
-    width, height = math.ceil(right - left) + 3 * padding, math.ceil(bottom - top) + 2 * padding
-    spots = _widest_spots(mask)
-    offset_y, offset_x = extent[0].start, extent[1].start
-    centers = [(x + offset_x, y + offset_y) for x, y in spots]
+    rows, columns = extent
+    centers = [(x + columns.start, y + rows.start) for x, y in _widest_spots(mask)]
     x, y = centers[0]
-    steps = [step * sign for step in range(1, LABEL_SHIFTS + 1) for sign in (-1, 1)]
-    centers += [(x, y + step * height) for step in steps]
-    boxes = [_box_around(center, (width, height), canvas_size) for center in centers]
+    steps = [sign * step for step in range(1, LABEL_SHIFTS + 1) for sign in (-1, 1)]
+    centers += [(x, y + step * size[1]) for step in steps]
+    boxes = [_box_around(center, size, canvas_size) for center in centers]
     overlaps = [sum(_overlap(box, other) for other in taken) for box in boxes]
-    best = boxes[overlaps.index(min(overlaps))]
-    taken.append(best)
-    return best
+    return boxes[overlaps.index(min(overlaps))]
 
 
 def _widest_spots(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -164,12 +175,14 @@ def _widest_spots(mask: np.ndarray) -> list[tuple[int, int]]:
         return [(int(x), int(y))]
     # A border of zeros: the edge of the picture bounds a region like any other.
     distance = cv2.distanceTransform(np.pad(thinned, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    largest = float(distance.max())
+    least = float(distance.max()) / 2
     spots = []
     for _ in range(LABEL_PLACES):
-        _, radius, _, (x, y) = cv2.minMaxLoc(distance)
-        if radius < largest / 2:
+        radius = float(distance.max())
+        if radius < least:
             break
+        ridge = np.argwhere(distance >= 0.98 * radius)  # in a long region many discs are as large
+        y, x = ridge[np.square(ridge - ridge.mean(axis=0)).sum(axis=1).argmin()].tolist()
         spots.append((x * step, y * step))
         cv2.circle(distance, (x, y), max(1, math.ceil(1.5 * radius)), 0.0, thickness=-1)
     return spots

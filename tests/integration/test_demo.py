@@ -1,0 +1,283 @@
+"""The demo as a user starts it, on a real photograph and on inputs that are broken."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib import cbook
+from PIL import Image
+
+from fcclip.segmenter import read_config
+from fcclip.video_io import VideoReader, open_video_writer
+from tests.tiny import REPOSITORY, write_tiny_config
+
+DEMO = REPOSITORY / "demo" / "demo.py"
+PHOTOGRAPH = Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+NAMES = "woman,person; hat,cap; flag; wall=stuff"
+RANDOM = "RANDOM WEIGHTS"
+
+RunDemo = Callable[..., int]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FCCLIP_CACHE", str(tmp_path / "cache"))
+    return write_tiny_config(tmp_path, MODEL__MASK_FORMER__TEST__OVERLAP_THRESHOLD=0.0)
+
+
+@pytest.fixture(scope="module")
+def demo() -> ModuleType:
+    """The demo as a module."""
+    spec = importlib.util.spec_from_file_location("demo_under_test", DEMO)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up their types
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run_demo(demo: ModuleType, config: Path) -> RunDemo:
+    """Runs the demo's main function in this process, on the tiny model."""
+
+    def run(*arguments: object, vocabulary: str | None = NAMES) -> int:
+        given = ["--config-file", str(config), *map(str, arguments)]
+        opts = given.index("--opts") if "--opts" in given else len(given)
+        if vocabulary is not None:
+            given[opts:opts] = ["--vocabulary", vocabulary]
+        return demo.main(given)
+
+    return run
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder with a whole photograph, half of one, a text called .jpg, and a picture of another kind."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    data = PHOTOGRAPH.read_bytes()
+    (folder / "a_cut.jpg").write_bytes(data[: len(data) // 2])
+    (folder / "b_text.jpg").write_text("this is not a picture")
+    (folder / "c_whole.jpg").write_bytes(data)
+    Image.new("L", (50, 40), 90).save(folder / "d_grey.png")
+    return folder
+
+
+def write_video(path: Path, count: int = 6) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (count, 48, 64, 3)).astype(np.uint8)
+    with open_video_writer(path, 10, (64, 48)) as writer:
+        for frame in noise:
+            writer.write(frame)
+    return path
+
+
+def test_a_photograph_from_any_folder(config: Path, tmp_path: Path) -> None:
+    """One whole process, as in the README, started somewhere else."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, DEMO, "--config-file", config, "--input", PHOTOGRAPH, "--output", "out.png"]
+    done = subprocess.run(
+        [*command, "--vocabulary", NAMES, "--json", "found.json"], cwd=elsewhere, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(PHOTOGRAPH) as photograph, Image.open(elsewhere / "out.png") as picture:
+        assert picture.size == photograph.size
+        assert (np.array(picture) != np.array(photograph)).any()
+    found = json.loads((elsewhere / "found.json").read_text())
+    assert [names["names"][0] for names in found["vocabulary"]] == ["woman", "hat", "flag", "wall"]
+    assert [names["is_thing"] for names in found["vocabulary"]] == [True, True, True, False]
+    [result] = found["results"]
+    assert result["random_weights"]
+    assert len(result["segments"]) > 0
+    assert RANDOM in done.stdout
+    for segment in result["segments"]:
+        assert segment["name"] in done.stdout
+
+
+def test_bad_images_are_named_and_the_rest_is_done(
+    run_demo: RunDemo, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "results"
+    missing = tmp_path / "missing.jpg"
+    assert run_demo("--input", missing, photographs, "--output", output) == 1
+    assert sorted(path.name for path in output.iterdir()) == ["c_whole.jpg", "d_grey.png"]
+    errors = capsys.readouterr().err
+    for name in (
+        "a_cut.jpg is not a readable image",
+        "b_text.jpg is not a readable image",
+        "missing.jpg does not exist",
+    ):
+        assert f"{name}" in errors
+    assert "Traceback" not in errors
+
+
+def test_globs_folders_and_names_that_collide(
+    run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (40, 30), (80, 90, 200)).save(tmp_path / folder / "same.png")
+    assert run_demo("--input", tmp_path / "*" / "same.png", "--output", tmp_path / "out") == 2
+    assert "called same.png" in capsys.readouterr().err
+    assert run_demo("--input", tmp_path / "*" / "same.png", "--json", tmp_path / "found.json") == 0
+    files = [result["file"] for result in json.loads((tmp_path / "found.json").read_text())["results"]]
+    assert files == [str(tmp_path / "one" / "same.png"), str(tmp_path / "two" / "same.png")]
+
+
+def test_inputs_are_never_written_over(
+    run_demo: RunDemo, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = photographs / "c_whole.jpg"
+    before = whole.read_bytes()
+    assert run_demo("--input", whole, "--output", photographs) == 2
+    assert "written over an input" in capsys.readouterr().err
+    assert whole.read_bytes() == before
+    video = write_video(photographs / "clip.mp4")
+    assert run_demo("--video-input", video, "--output", photographs) == 2
+    assert "written over the input" in capsys.readouterr().err
+
+
+def test_threshold_drops_what_scores_less(run_demo: RunDemo, tmp_path: Path) -> None:
+    def run(threshold: float) -> dict[str, list[dict[str, float]]]:
+        path = tmp_path / "found.json"
+        assert run_demo("--input", PHOTOGRAPH, "--json", path, "--confidence-threshold", threshold) == 0
+        [result] = json.loads(path.read_text())["results"]
+        return result
+
+    everything = run(0)
+    scores = sorted(instance["score"] for instance in everything["instances"])
+    assert len(scores) > 2
+    threshold = (scores[0] + scores[-1]) / 2
+    kept = run(threshold)
+    for kind in ("segments", "instances"):
+        expected = [item for item in everything[kind] if item["score"] >= threshold]
+        assert kept[kind] == expected
+
+
+def test_video_is_written_and_can_be_played(
+    run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "clip.mp4")
+    assert run_demo("--video-input", video, "--output", tmp_path / "out", "--json", tmp_path / "found.json") == 0
+    with VideoReader(tmp_path / "out" / "clip.mp4") as reader:
+        frames = list(reader)
+        assert reader.fps == pytest.approx(10)
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 6
+    results = json.loads((tmp_path / "found.json").read_text())["results"]
+    assert [result["frame"] for result in results] == [1, 2, 3, 4, 5, 6]
+    assert "6 frames" in capsys.readouterr().out
+
+
+def test_lost_frames_are_named_and_the_rest_is_written(
+    run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3)).astype(np.uint8)
+    path = tmp_path / "whole.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for frame in noise:
+        writer.write(frame)
+    writer.release()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run_demo("--video-input", cut, "--output", tmp_path / "out.mp4") == 1
+    with VideoReader(tmp_path / "out.mp4") as reader:
+        count = len(list(reader))
+    assert 2 <= count <= 6
+    assert f"reading failed at frame {count + 1}-8 of 8" in capsys.readouterr().err
+
+
+def test_broken_video(run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = write_video(tmp_path / "clip.mp4")
+    video.write_bytes(video.read_bytes()[:500])
+    assert run_demo("--video-input", video, "--output", tmp_path / "out.mp4") == 1
+    assert "clip.mp4 cannot be opened" in capsys.readouterr().err
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "none.jpg"], "none.jpg does not exist"),
+        (["--input", "."], "has no images"),
+        (["--input", "*.jpg"], "no file matches"),
+        (["--input", PHOTOGRAPH, "--config-file", "none.yaml"], "no configuration file none.yaml"),
+        (["--input", PHOTOGRAPH, "--json", "."], "name a file in it"),
+        (["--input", PHOTOGRAPH, "--opts", "MODEL.NO_SUCH_KEY", "1"], "MODEL.NO_SUCH_KEY"),
+        (["--input", PHOTOGRAPH, "--opts", "MODEL.WEIGHTS"], "has no value"),
+        (["--input", PHOTOGRAPH, "--opts", "MODEL.WEIGHTS", "none.pth"], "none.pth"),
+        (["--video-input", "none.mp4"], "none.mp4 does not exist"),
+    ],
+)
+def test_usage_errors(
+    run_demo: RunDemo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[object],
+    message: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    output = ["--output", "out.mp4" if "--video-input" in arguments else "out.png"]
+    assert run_demo(*output, *arguments) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert message in errors[-1]
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("vocabulary", ["", " ; ", "cat,,dog", "cat; cat", "sky=sea"])
+def test_bad_vocabularies(run_demo: RunDemo, vocabulary: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo("--input", PHOTOGRAPH, "--output", "unused.png", vocabulary=vocabulary) == 2
+    assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+def test_several_images_do_not_fit_in_one_file(
+    run_demo: RunDemo, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_demo("--input", photographs, "--output", photographs / "one.png") == 2
+    assert "give a folder" in capsys.readouterr().err
+
+
+def test_window_needs_a_screen(
+    run_demo: RunDemo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert run_demo("--input", PHOTOGRAPH) == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_argument_errors_are_usage_errors(run_demo: RunDemo) -> None:
+    for arguments in ([], ["--input", "a", "--webcam"], ["--input", "a", "--confidence-threshold", "2"]):
+        with pytest.raises(SystemExit) as stopped:
+            run_demo(*arguments)
+        assert stopped.value.code == 2
+
+
+def test_built_in_lists_join_the_users_classes(run_demo: RunDemo, tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    image = tmp_path / "image.png"
+    Image.new("RGB", (40, 30), (80, 90, 200)).save(image)
+    names = tmp_path / "names.txt"
+    names.write_text("forklift\nlawn=stuff\n")
+    arguments = ["--vocabulary-file", names, "--add-vocabulary", "coco", "--input", image, "--json", path]
+    assert run_demo(*arguments, vocabulary=None) == 0
+    vocabulary = json.loads(path.read_text())["vocabulary"]
+    assert len(vocabulary) == 2 + 133
+    assert vocabulary[0]["names"] == ["forklift"]
+    assert vocabulary[81]["names"] == ["lawn"]
+
+
+def test_all_built_in_lists_are_the_default(demo: ModuleType, config: Path) -> None:
+    options = demo.parse_arguments(["--input", "unused.jpg"])
+    assert len(demo._choose_vocabulary(options, read_config(config))) == 1486
+    assert options.config_file.is_file(), "the published default, wherever the demo is started"

@@ -1,0 +1,218 @@
+"""The Python interface on a tiny model: same numbers as the model itself, and clear errors."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data.transforms import ResizeShortestEdge
+from PIL import Image
+
+from fcclip import Vocabulary
+from fcclip.io import UnreadableImageError
+from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.segmenter import Segmenter
+from tests.tiny import CLIP_DESCRIPTIONS, tiny_model, write_tiny_config
+
+NAMES = "cat,kitten; forklift; sky=stuff"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FCCLIP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model() -> FCCLIP:
+    return tiny_model(MODEL__MASK_FORMER__TEST__OVERLAP_THRESHOLD=0.0)
+
+
+@pytest.fixture
+def segmenter(model: FCCLIP) -> Iterator[Segmenter]:
+    segmenter = Segmenter(model, min_size=96, max_size=160)
+    segmenter.set_vocabulary(NAMES)
+    yield segmenter
+    model.semantic_labels_only = False
+
+
+def picture(height: int = 75, width: int = 110, seed: int = 0) -> np.ndarray:
+    blocks = np.random.default_rng(seed).integers(0, 256, (5, 5, 3)).astype(np.uint8)
+    return np.array(Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST))
+
+
+def test_result_is_that_of_the_model(segmenter: Segmenter, model: FCCLIP) -> None:
+    image = picture()
+    result = segmenter.predict(image)
+    resized = ResizeShortestEdge([96, 96], 160).get_transform(image).apply_image(image)
+    tensor = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
+    model.semantic_labels_only = False
+    expected = model([{"image": tensor, "height": 75, "width": 110}])[0]
+
+    ids, records = expected["panoptic_seg"]
+    assert result.panoptic is not None
+    assert np.array_equal(result.panoptic, ids.numpy())
+    assert [(segment.id, segment.category_id, segment.is_thing) for segment in result.segments] == [
+        (record["id"], record["category_id"], record["isthing"]) for record in records
+    ]
+    assert result.semantic is not None
+    assert np.array_equal(result.semantic, expected["sem_seg"].argmax(dim=0).numpy())
+    instances = expected["instances"]
+    assert result.instances is not None
+    assert np.array_equal(result.instances.masks, instances.pred_masks.numpy())
+    assert np.allclose(result.instances.scores, instances.scores.numpy())
+    assert len(result.segments) > 0
+    assert len(result.instances) > 0
+    assert all(0 < segment.score <= 1 for segment in result.segments)
+    assert result.random_weights
+
+
+def test_every_kind_of_image(segmenter: Segmenter, tmp_path: Path) -> None:
+    image = picture()
+    Image.fromarray(image).save(tmp_path / "image.png")
+    kinds = [image, Image.fromarray(image), tmp_path / "image.png", str(tmp_path / "image.png")]
+    results = segmenter.predict(kinds)
+    for result in results:
+        assert np.array_equal(result.image, image)
+        assert np.array_equal(result.semantic, results[0].semantic)
+    assert np.array_equal(segmenter.predict(image).semantic, results[0].semantic)
+
+
+def test_images_keep_their_order_and_sizes_in_batches(segmenter: Segmenter) -> None:
+    images = [picture(75, 110, 1), picture(110, 75, 2), picture(75, 110, 3)]
+    alone = [segmenter.predict(image) for image in images]
+    batched = segmenter.predict(images, batch_size=2)
+    for image, result, single in zip(images, batched, alone, strict=True):
+        assert result.size == image.shape[:2]
+        assert np.array_equal(result.image, single.image)
+    assert np.array_equal(batched[2].panoptic, alone[2].panoptic), "the last one is alone in its batch"
+    with pytest.raises(ValueError, match="at least 1"):
+        segmenter.predict(images, batch_size=0)
+
+
+def test_stream_reads_no_further_than_asked(segmenter: Segmenter) -> None:
+    read = []
+
+    def images() -> Iterator[np.ndarray]:
+        for seed in range(3):
+            read.append(seed)
+            yield picture(seed=seed)
+
+    stream = segmenter.stream(images())
+    next(stream)
+    assert read == [0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1), (3, 5)])
+def test_extreme_sizes(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    assert segmenter.predict(np.zeros((*size, 3), np.uint8)).size == size
+
+
+def test_bgr_models_get_bgr(model: FCCLIP) -> None:
+    image = picture()
+    results = []
+    for pixels, order in ((image, "RGB"), (image[..., ::-1], "BGR")):
+        segmenter = Segmenter(model, 96, 160, order)
+        segmenter.set_vocabulary(NAMES)
+        results.append(segmenter.predict(pixels))
+    assert np.array_equal(results[0].semantic, results[1].semantic)
+
+
+def test_vocabulary_can_be_given_in_every_form(segmenter: Segmenter, tmp_path: Path) -> None:
+    expected = Vocabulary.from_string(NAMES)
+    (tmp_path / "names.txt").write_text("cat,kitten\nforklift\nsky=stuff\n")
+    for form in (NAMES, ["cat,kitten", "forklift", "sky=stuff"], tmp_path / "names.txt", expected):
+        segmenter.set_vocabulary(form)
+        assert segmenter.vocabulary == expected
+    with pytest.raises(ValueError, match="no classes"):
+        segmenter.set_vocabulary("")
+    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
+        segmenter.set_vocabulary(tmp_path / "none.txt")
+
+
+def test_names_are_encoded_when_they_are_set(segmenter: Segmenter, model: FCCLIP) -> None:
+    with pytest.raises(ValueError, match="too long for CLIP"):
+        segmenter.set_vocabulary("a b c d e f g h " * 12)
+    segmenter.set_vocabulary("dog; cat")
+    model.backbone.clip_model.transformer.register_forward_hook(lambda *_: pytest.fail("encoded again"))
+    try:
+        segmenter.predict(picture())
+    finally:
+        model.backbone.clip_model.transformer._forward_hooks.clear()
+
+
+def test_results_follow_the_vocabulary(segmenter: Segmenter) -> None:
+    segmenter.set_vocabulary("only this one=stuff")
+    result = segmenter.predict(picture())
+    assert {segment.name for segment in result.segments} <= {"only this one"}
+    assert result.semantic is not None
+    assert not result.semantic.any()
+
+
+def test_a_vocabulary_is_needed(model: FCCLIP) -> None:
+    with pytest.raises(RuntimeError, match="set the classes to look for first"):
+        Segmenter(model, 96, 160).predict(picture())
+
+
+def test_bad_images(segmenter: Segmenter, tmp_path: Path) -> None:
+    for array in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match="uint8 RGB array"):
+            segmenter.predict(array)
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(UnreadableImageError, match=r"text\.jpg"):
+        segmenter.predict(tmp_path / "text.jpg")
+    with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
+        segmenter.predict([tmp_path / "none.jpg"])
+
+
+def test_from_config_with_saved_weights(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path, MODEL__FC_CLIP__ALLOW_RANDOM_WEIGHTS=False)
+    saved = tiny_model(seed=3)
+    torch.save({"model": saved.state_dict()}, tmp_path / "tiny_convnext.pth")
+    segmenter = Segmenter.from_config(config, ("INPUT.MIN_SIZE_TEST", "64"), weights=tmp_path / "tiny_convnext.pth")
+    segmenter.set_vocabulary(NAMES)
+    found = segmenter.predict(picture())
+    assert not found.random_weights
+    again = Segmenter.from_pretrained(tmp_path / "tiny_convnext.pth", opts=("INPUT.MIN_SIZE_TEST", "64"))
+    again.set_vocabulary(NAMES)
+    assert np.array_equal(again.predict(picture()).semantic, found.semantic)
+
+
+def test_random_weights_must_be_asked_for(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path, MODEL__FC_CLIP__ALLOW_RANDOM_WEIGHTS=False)
+    with pytest.raises(RuntimeError, match="random weights"):
+        Segmenter.from_config(config)
+    segmenter = Segmenter.from_config(config, random_weights=True)
+    assert segmenter.model.uses_random_weights
+
+
+def test_random_weights_download_nothing(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path, MODEL__WEIGHTS="missing.pth", MODEL__FC_CLIP__CLIP_PRETRAINED_WEIGHTS="openai")
+    Segmenter.from_config(config, random_weights=True)
+    with pytest.raises(FileNotFoundError, match=r"here\.pth"):
+        Segmenter.from_config(config, ("MODEL.WEIGHTS", str(tmp_path / "here.pth")), random_weights=True)
+
+
+def test_bad_configurations(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no configuration file"):
+        Segmenter.from_config(tmp_path / "none.yaml")
+    with pytest.raises(ValueError, match="has no value"):
+        Segmenter.from_config(config, ("MODEL.WEIGHTS",))
+    with pytest.raises(ValueError, match=r"MODEL\.NO_SUCH_KEY"):
+        Segmenter.from_config(config, ("MODEL.NO_SUCH_KEY", "1"))
+    (tmp_path / "broken.yaml").write_text("MODEL: [unclosed")
+    with pytest.raises(ValueError, match=r"broken\.yaml"):
+        Segmenter.from_config(tmp_path / "broken.yaml")
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = write_tiny_config(tmp_path, MODEL__DEVICE="cuda")
+    with pytest.raises(ValueError, match="no CUDA GPU"):
+        Segmenter.from_config(config, device="cuda")
+    assert Segmenter.from_config(config).model.device == torch.device("cpu"), "a configured GPU is a wish"
+
+
+def test_tiny_description_is_there() -> None:
+    assert CLIP_DESCRIPTIONS["convnext"].is_file()
