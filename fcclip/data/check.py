@@ -55,7 +55,8 @@ class Report:
     def table(self) -> str:
         """The checks, what they looked at, and the first problems."""
         counts = Counter(problem.check for problem in self.problems)
-        checks = [check for check in (LOADING, COUNT, *CHECKS) if self.full or check != PIXELS or counts[check]]
+        after_loading = [check for check in CHECKS if self.full or check != PIXELS or counts[check]]
+        checks = [LOADING] if counts[LOADING] else [LOADING, COUNT, *after_loading]
         of = f" of {' or '.join(map(str, self.expected))}" if self.expected else ""
         rows = [(check, f"{self.images}{of}" if check == COUNT else self.images, counts[check]) for check in checks]
         lines = [f"{self.dataset} in {self.root}", tabulate(rows, headers=("check", "images", "problems"))]

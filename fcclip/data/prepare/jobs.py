@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
-_LARGEST_CHUNK = 100  # jobs that travel to a worker together
+_LARGEST_CHUNK = 16  # jobs that travel to a worker together
 
 
 @dataclass(frozen=True)
