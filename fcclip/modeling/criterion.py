@@ -63,8 +63,15 @@ class SetCriterion(nn.Module):
             Scalars loss_ce, loss_mask, loss_dice, then the same with suffix _0, _1, ... of the auxiliary outputs.
 
         Raises:
+            ValueError: the model tells apart another number of classes.
             FloatingPointError: the predictions contain NaN or infinity.
         """
+        num_classes = outputs["pred_logits"].shape[-1] - 1
+        if num_classes != self.num_classes:
+            raise ValueError(
+                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {self.num_classes}, but the training vocabulary has {num_classes} "
+                f"classes; set it to {num_classes}"
+            )
         layers = [outputs, *outputs["aux_outputs"]] if self.deep_supervision else [outputs]
         truth = Targets.join(targets)
         num_images, num_queries = outputs["pred_logits"].shape[:2]

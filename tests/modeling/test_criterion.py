@@ -80,6 +80,13 @@ def test_names_and_their_order(criterion):
     assert criterion.empty_weight.tolist() == pytest.approx([1, 1, 1, 0.1])
 
 
+def test_another_number_of_classes_is_explained(criterion):
+    outputs = make_deep_outputs(1)
+    outputs["pred_logits"] = outputs["pred_logits"][..., :-1]
+    with pytest.raises(ValueError, match=r"NUM_CLASSES is 3, but the training vocabulary has 2 classes"):
+        criterion(outputs, make_targets(2))
+
+
 def test_without_deep_supervision_only_the_last_output_counts(criterion):
     criterion.deep_supervision = False
     assert list(criterion(make_deep_outputs(1), make_targets(2))) == ["loss_ce", "loss_mask", "loss_dice"]

@@ -1,0 +1,172 @@
+"""Starting the processes of a training: by torchrun, by SLURM's srun, or by this program itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one process stands among all.
+
+    Attributes:
+        rank, world_size: among all processes.
+        local_rank, local_size: among those of its machine.
+        url: where the processes meet.
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_size: int
+    url: str
+
+
+def launch(
+    main: Callable[..., Any],
+    args: tuple[Any, ...],
+    device: str,
+    num_gpus: int = 1,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "",
+) -> Any:
+    """Run `main(*args)` in every process of a training.
+
+    Under torchrun, or in one of several tasks of an srun, this process is one of them already and the arguments after
+    `device` do not count. Otherwise `num_gpus` processes are started here, if that or `num_machines` is above 1.
+
+    Args:
+        main: must be importable, as it is run in fresh processes.
+        args: its arguments.
+        device: where the model will be, "cuda" or "cpu"; on the CPU, `num_gpus` is simply a number of processes.
+        num_gpus: processes of this machine.
+        num_machines: machines, each of which starts its processes with its own `machine_rank`.
+        machine_rank: from 0.
+        dist_url: where the processes meet, such as tcp://HOST:PORT.
+
+    Returns:
+        What `main` returns; None where processes were started.
+
+    Raises:
+        ValueError: there are fewer GPUs than processes.
+    """
+    on_gpu = torch.device(device).type == "cuda"
+    place = place_from_environment(os.environ)
+    if place is not None:
+        return _run(place, on_gpu, main, args)
+    world_size = num_gpus * num_machines
+    if world_size == 1:
+        return main(*args)
+    first = Place(machine_rank * num_gpus, world_size, 0, num_gpus, dist_url)
+    torch.multiprocessing.spawn(_spawned, (first, on_gpu, main, args), nprocs=num_gpus)
+    return None
+
+
+def place_from_environment(environment: Mapping[str, str]) -> Place | None:
+    """This process's place as torchrun or srun tells it; None without either."""
+    if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= environment.keys():
+        return Place(
+            rank=int(environment["RANK"]),
+            world_size=int(environment["WORLD_SIZE"]),
+            local_rank=int(environment["LOCAL_RANK"]),
+            local_size=int(environment.get("LOCAL_WORLD_SIZE", environment["WORLD_SIZE"])),
+            url="env://",
+        )
+    # Of all SLURM variables only this one tells a step of several tasks from the batch script around it.
+    if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+        tasks_of_nodes = _expand_tasks(environment["SLURM_STEP_TASKS_PER_NODE"])
+        if len(set(tasks_of_nodes)) > 1:
+            raise ValueError(f"srun starts {tasks_of_nodes} tasks on its machines; start equally many on each")
+        host = environment.get("MASTER_ADDR") or first_host(environment["SLURM_STEP_NODELIST"])
+        port = environment.get("MASTER_PORT") or str(20000 + int(environment["SLURM_JOB_ID"]) % 20000)
+        return Place(
+            rank=int(environment["SLURM_PROCID"]),
+            world_size=int(environment["SLURM_STEP_NUM_TASKS"]),
+            local_rank=int(environment["SLURM_LOCALID"]),
+            local_size=tasks_of_nodes[0],
+            url=f"tcp://{host}:{port}",
+        )
+    return None
+
+
+def first_host(nodes: str) -> str:
+    """The first of SLURM's compressed list of hosts: `gpu[03-07,9],login` -> `gpu03`."""
+    prefix, bracket, rest = re.match(r"([^,\[]*)(\[?)(.*)", nodes).groups()  # type: ignore[union-attr]
+    return prefix + (re.split(r"[-,\]]", rest)[0] if bracket else "")
+
+
+def distribute(model: nn.Module) -> nn.Module:
+    """Wrap a model so that the gradients of all processes are averaged; alone it stays as it is."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    devices = [torch.cuda.current_device()] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model that `distribute` was given."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def _spawned(local_rank: int, first: Place, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    _run(replace(first, rank=first.rank + local_rank, local_rank=local_rank), on_gpu, main, args)
+
+
+def _run(place: Place, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Join the others, run, and leave."""
+    if on_gpu:
+        available = torch.cuda.device_count()
+        if place.local_size > available:
+            raise ValueError(f"{place.local_size} processes on this machine need a GPU each, but it has {available}")
+        torch.cuda.set_device(place.local_rank)
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        init_method=place.url,
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=TIMEOUT,
+    )
+    _create_local_group(place)
+    comm.synchronize()
+    result = main(*args)
+    # Not after an error: the others may be waiting for this process, and leaving would wait for them.
+    dist.destroy_process_group()
+    return result
+
+
+def _create_local_group(place: Place) -> None:
+    """Tell Detectron2 which processes share a machine; its releases up to 0.6 have no function for that."""
+    if hasattr(comm, "create_local_process_group"):
+        comm.create_local_process_group(place.local_size)
+        return
+    for first in range(0, place.world_size, place.local_size):
+        group = dist.new_group(list(range(first, first + place.local_size)))
+        if first <= place.rank < first + place.local_size:
+            comm._LOCAL_PROCESS_GROUP = group
+
+
+def _expand_tasks(compressed: str) -> list[int]:
+    """SLURM's tasks of each node: `4(x2),3` -> [4, 4, 3]."""
+    counts: list[int] = []
+    for part in compressed.split(","):
+        count, _, times = part.partition("(x")
+        counts += [int(count)] * int(times.rstrip(")") or 1)
+    return counts

@@ -1,0 +1,100 @@
+"""A rehearsal: everything that a training needs is tried once, in minutes instead of days."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+
+from fcclip.engine.distributed import unwrapped
+from fcclip.engine.evaluation import ask_for_dataset, build_test_loader
+from fcclip.engine.trainer import Trainer
+from fcclip.engine.writers import peak_memory
+from fcclip.evaluation.build import build_evaluator
+
+logger = logging.getLogger(__name__)
+
+FILE_KEYS = ("file_name", "pan_seg_file_name", "sem_seg_file_name")
+
+
+def dry_run(cfg: CfgNode, trainer_type: type[Trainer] = Trainer) -> None:
+    """Look for every file of the datasets, build all, train one step, segment one image of each test set.
+
+    Nothing is written to OUTPUT_DIR but the log and the configuration.
+
+    Raises:
+        FileNotFoundError: files of a dataset are missing.
+        ValueError, RuntimeError: what the training itself would raise.
+    """
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        logger.info("%s: %d records, all files there", name, check_files(name, DatasetCatalog.get(name)))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_type(_writing_to(cfg, folder))
+        trainer.resume_or_load(resume=False)
+        _train_one_step(trainer)
+        for name in cfg.DATASETS.TEST:
+            _segment_one_image(trainer, name)
+    logger.info("dry run finished: nothing is wrong")
+
+
+def check_files(name: str, records: Iterable[dict[str, Any]]) -> int:
+    """Look for every file that the records of a dataset name; the number of records.
+
+    Raises:
+        FileNotFoundError: some are missing; names the first of them.
+    """
+    count, missing = 0, []
+    for record in records:
+        count += 1
+        missing += [record[key] for key in FILE_KEYS if key in record and not Path(record[key]).is_file()]
+    if missing:
+        raise FileNotFoundError(f'dataset "{name}": {len(missing)} files are missing, the first is {missing[0]}')
+    return count
+
+
+def _writing_to(cfg: CfgNode, folder: str) -> CfgNode:
+    """The same configuration with another OUTPUT_DIR, and without a report to the outside."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = folder
+    cfg.WANDB.ENABLED = False
+    cfg.freeze()
+    return cfg
+
+
+def _train_one_step(trainer: Trainer) -> None:
+    trainer.iter = trainer.start_iter
+    start = time.perf_counter()
+    with EventStorage(trainer.start_iter) as trainer.storage:
+        trainer.run_step()
+        loss = trainer.storage.latest()["total_loss"][0]
+    logger.info(
+        "one step of %d images: total loss %.4f, %.1f s with the start of the data workers, memory %.0f MB",
+        trainer.cfg.SOLVER.IMS_PER_BATCH,
+        loss,
+        time.perf_counter() - start,
+        peak_memory(),
+    )
+
+
+def _segment_one_image(trainer: Trainer, name: str) -> None:
+    model = unwrapped(trainer.model).eval()
+    ask_for_dataset(model, name)
+    evaluator = build_evaluator(trainer.cfg, name)
+    evaluator.reset()
+    inputs = next(iter(build_test_loader(trainer.cfg, name)), None)
+    if inputs is not None:  # there may be more processes than images
+        start = time.perf_counter()
+        with torch.no_grad():
+            evaluator.process(inputs, model(inputs))
+        logger.info("%s: %s segmented in %.1f s", name, inputs[0]["file_name"], time.perf_counter() - start)
+    comm.synchronize()

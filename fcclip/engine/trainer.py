@@ -1,0 +1,226 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, hooks
+from detectron2.engine.train_loop import HookBase, TrainerBase
+from detectron2.evaluation import verify_results
+from detectron2.modeling import build_model
+from detectron2.projects.deeplab import build_lr_scheduler
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fcclip.engine.best import BestCheckpoint
+from fcclip.engine.checkpoint import TrainingCheckpointer
+from fcclip.engine.distributed import distribute, unwrapped
+from fcclip.engine.evaluation import evaluate
+from fcclip.engine.loader import Sample, TrainLoader, build_train_loader
+from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
+from fcclip.engine.parameters import describe_parameters
+from fcclip.engine.precision import Precision
+from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
+from fcclip.engine.writers import build_writers
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(TrainerBase):
+    """Trains a model as a configuration says; the methods are called like those of Detectron2's DefaultTrainer.
+
+    After `resume_or_load(resume=True)` the run goes on as if it had never stopped: weights, optimiser, schedule, loss
+    scale, random numbers and the order of the data are those of the last checkpoint.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__()
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.precision = Precision(cfg)
+        model = self.build_model(cfg)
+        self.optimizer = self.build_optimizer(cfg, model)
+        self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
+        self.data_loader = self.build_train_loader(cfg)
+        self.model = distribute(model).train()
+        self.checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.best = BestCheckpoint(cfg, self.checkpointer) if cfg.SOLVER.BEST_CHECKPOINT.METRIC else None
+        self.last_results: dict[str, Any] = {}
+        self._batches: Iterator[list[Sample]] | None = None
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        logger.info("%s: %s", cfg.MODEL.META_ARCHITECTURE, describe_parameters(model))
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:
+        return build_train_loader(cfg)
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+        """See :func:`fcclip.engine.evaluation.evaluate`."""
+        return evaluate(cfg, model)
+
+    def build_hooks(self) -> list[HookBase]:
+        """Checkpoints come before the evaluation, so that one which fails costs no training."""
+        found = [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
+        ]
+        if self.cfg.DATASETS.TEST:
+            found.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate))
+        if comm.is_main_process():
+            found.append(hooks.PeriodicWriter(self.build_writers(), period=self.cfg.SOLVER.LOG_PERIOD))
+        return found
+
+    def build_writers(self) -> list[EventWriter]:
+        return build_writers(self.cfg, self.max_iter)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last checkpoint of OUTPUT_DIR, if asked for and there is one; else load MODEL.WEIGHTS."""
+        self.checkpointer.remove_leftovers()
+        resume = resume and self.checkpointer.has_checkpoint()
+        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if resume:
+            self.start_iter = self.iter + 1
+            if self.best is not None:
+                self.best.resume()
+
+    def train(self) -> dict[str, Any]:
+        """Train until MAX_ITER; the last evaluation's results, on the main process."""
+        super().train(self.start_iter, self.max_iter)
+        if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
+            verify_results(self.cfg, self.last_results)
+        return self.last_results
+
+    def run_step(self) -> None:
+        """One optimiser step.
+
+        Raises:
+            FloatingPointError: a loss is NaN or infinite; names the iteration.
+        """
+        if self._batches is None:
+            self._batches = iter(self.data_loader)
+        steps = self.cfg.SOLVER.ACCUMULATION_STEPS
+        self.optimizer.zero_grad()
+        data_time = 0.0
+        collected: list[dict[str, Tensor]] = []
+        for step in range(steps):
+            start = time.perf_counter()
+            batch = next(self._batches)
+            data_time += time.perf_counter() - start
+            with self._gradients_stay_here() if step < steps - 1 else nullcontext():
+                collected.append(self._backward(batch, steps))
+        self._update(collected, data_time)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the weights that the next step depends on. All processes must call it together."""
+        own = {"rng": capture_rng(), "loader": self.data_loader.state_dict()}
+        return {
+            **super().state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "grad_scaler": self.precision.scaler.state_dict(),
+            "processes": comm.gather(own),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["grad_scaler"]:
+            self.precision.scaler.load_state_dict(state["grad_scaler"])
+        self._load_own_state(state["processes"])
+
+    def _load_own_state(self, processes: list[dict[str, Any]]) -> None:
+        """Take this process's part of the states of all."""
+        if len(processes) == comm.get_world_size():
+            own = processes[comm.get_rank()]
+            restore_rng(own["rng"])
+            self.data_loader.load_state_dict(own["loader"])
+            return
+        logger.warning(
+            "the checkpoint was written by %d processes and these are %d: random numbers and the order of the data "
+            "will differ from an undisturbed run's",
+            len(processes),
+            comm.get_world_size(),
+        )
+        taken = sum(process["loader"]["taken"] for process in processes)
+        self.data_loader.skip_to(processes[0]["loader"]["seed"], taken // comm.get_world_size())
+
+    def _gradients_stay_here(self) -> AbstractContextManager[Any]:
+        """Context of the passes before the last of a step: only that one averages gradients over the processes."""
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+
+    def _backward(self, batch: list[Sample], steps: int) -> dict[str, Tensor]:
+        """Forward and backward pass of one of `steps` parts of a step; the losses, detached."""
+        try:
+            with self.precision.autocast():
+                losses = self.model(batch)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"iteration {self.iter}: {error}") from error
+        total = torch.stack(list(losses.values())).sum() / steps
+        self.precision.scaler.scale(total).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _update(self, collected: list[dict[str, Tensor]], data_time: float) -> None:
+        """Step the optimiser and record the numbers."""
+        scaler = self.precision.scaler
+        scaler.unscale_(self.optimizer)
+        norm = clip_gradients(self.cfg, trainable(self.optimizer))
+        scaler.step(self.optimizer)
+        scaler.update()
+
+        losses = self._mean_losses(collected)
+        self.storage.put_scalar("data_time", data_time)
+        self.storage.put_scalar("total_loss", sum(losses.values()))
+        self.storage.put_scalars(**losses)
+        if norm is not None:
+            self.storage.put_scalar("gradient_norm", norm.item())
+        if scaler.is_enabled():
+            self.storage.put_scalar("loss_scale", scaler.get_scale(), smoothing_hint=False)
+
+    def _mean_losses(self, collected: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Mean of each loss over the parts of the step and over the processes, in one copy from the device."""
+        names = list(collected[0])
+        mean = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in collected]).mean(0)
+        if comm.get_world_size() > 1:
+            dist.all_reduce(mean)
+            mean /= comm.get_world_size()
+        values = dict(zip(names, mean.tolist(), strict=True))
+        if not torch.isfinite(mean).all():
+            bad = [name for name, value in values.items() if not abs(value) < float("inf")]
+            raise FloatingPointError(
+                f"iteration {self.iter}: {', '.join(bad)} became NaN or infinite; lower SOLVER.BASE_LR, or train with "
+                "SOLVER.AMP.DTYPE bfloat16 or without AMP, and go on from the last checkpoint with --resume"
+            )
+        return values
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Evaluate, without an influence on the random numbers of the training."""
+        with preserved_rng():
+            self.last_results = self.test(self.cfg, unwrapped(self.model))
+        if self.best is not None and comm.is_main_process():
+            self.best.update(self.last_results, self.iter)
+        return self.last_results
