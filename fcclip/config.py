@@ -44,6 +44,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native (package torch-ms-deform-attn)
     _add_training_keys(cfg)
+    _add_evaluation_keys(cfg)
     _add_dataset_keys(cfg)
 
 
@@ -80,6 +81,14 @@ def _add_training_keys(cfg: CfgNode) -> None:
 
 def _add_dataset_keys(cfg: CfgNode) -> None:
     cfg.DATASETS.CUSTOM = []  # datasets of one's own: a list of mappings NAME, FORMAT, ... (docs/datasets.md)
+
+
+def _add_evaluation_keys(cfg: CfgNode) -> None:
+    cfg.TEST.RESUME = True  # an interrupted evaluation of the same model goes on from the images it had finished
+    cfg.TEST.PANOPTIC_EXPORT = False  # also write panoptic predictions as COCO panoptic PNGs and JSON
+    cfg.TEST.PANOPTIC_SCORER = "memory"  # memory, or panopticapi, which must be installed and reads the exported files
+    cfg.TEST.PLOTS = True  # draw bars of all classes, confusions of the worst, and a page of the worst images
+    cfg.TEST.WORST_IMAGES = 20  # images on that page
 
 
 def _add_mask_former_keys(cfg: CfgNode) -> None:

@@ -1,0 +1,23 @@
+"""Evaluation: PQ, AP and IoU on every dataset, counted as the reference tools do."""
+
+from fcclip.evaluation.build import build_evaluator, build_evaluators, inference_folder
+from fcclip.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from fcclip.evaluation.instance import InstanceSegEvaluator
+from fcclip.evaluation.loop import evaluate, evaluate_all
+from fcclip.evaluation.lvis import LvisEvaluator
+from fcclip.evaluation.panoptic import PanopticEvaluator
+from fcclip.evaluation.semantic import SemanticEvaluator
+
+__all__ = [
+    "CityscapesInstanceEvaluator",
+    "CityscapesSemSegEvaluator",
+    "InstanceSegEvaluator",
+    "LvisEvaluator",
+    "PanopticEvaluator",
+    "SemanticEvaluator",
+    "build_evaluator",
+    "build_evaluators",
+    "evaluate",
+    "evaluate_all",
+    "inference_folder",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
@@ -12,6 +14,21 @@ from detectron2.utils import comm
 # it can be written to a journal as a line of JSON and be read back exactly.
 ImageStatistics = dict[str, Any]
 Results = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ground truth and prediction of an image, for people to look at.
+
+    Attributes:
+        true, predicted: (H, W) int32 contiguous class ids, -1 where there is none.
+        true_segments, predicted_segments: (H, W) int32 ids of segments, to draw their outlines.
+    """
+
+    true: np.ndarray
+    predicted: np.ndarray
+    true_segments: np.ndarray
+    predicted_segments: np.ndarray
 
 
 class ImageEvaluator(DatasetEvaluator):
@@ -51,6 +68,10 @@ class ImageEvaluator(DatasetEvaluator):
     def score(self, statistics: ImageStatistics) -> float | None:
         """How good one image is, 0 to 1, for the page of the worst images; None if this evaluator cannot say."""
         return None
+
+    def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
+        """What `score` judged; only for evaluators that can say a score."""
+        raise NotImplementedError
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         for record, output in zip(inputs, outputs, strict=True):

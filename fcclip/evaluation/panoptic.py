@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from detectron2.data import MetadataCatalog
 
-from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
+from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
 from fcclip.evaluation.panoptic_export import PanopticExport
 from fcclip.evaluation.panoptic_quality import PanopticInputError, PanopticQuality, Quality, count_image, image_quality
@@ -54,25 +54,16 @@ class PanopticEvaluator(ImageEvaluator):
         Raises:
             ValueError: the output has no panoptic result, or it does not fit the ground truth; names the image.
         """
-        truth = self._truth.annotations.get(record["image_id"])
-        if truth is None:
-            raise ValueError(f"{self._truth_json} has no annotation of image {record['image_id']!r}")
-        predicted_map, segments = require_output(output, "panoptic_seg", "PANOPTIC_ON")
-        ids = np.asarray(predicted_map.cpu() if hasattr(predicted_map, "cpu") else predicted_map)
-        converted = [self._with_dataset_id(segment) for segment in segments]
+        truth = self._annotation(record)
+        ids, segments = self._prediction(output)
+        true_ids = read_panoptic_png(self._truth_folder / truth["file_name"])
         try:
-            counts = count_image(
-                read_panoptic_png(self._truth_folder / truth["file_name"]),
-                truth["segments_info"],
-                ids,
-                converted,
-                self._truth.categories,
-            )
+            counts = count_image(true_ids, truth["segments_info"], ids, segments, self._truth.categories)
         except PanopticInputError as error:
             raise PanopticInputError(f"image {record['image_id']!r}: {error}") from error
         statistics: ImageStatistics = {"counts": counts}
         if self._export is not None:
-            statistics["annotation"] = self._export.write_image(truth, ids, converted)
+            statistics["annotation"] = self._export.write_image(truth, ids, segments)
         return statistics
 
     def add(self, statistics: ImageStatistics) -> None:
@@ -90,6 +81,12 @@ class PanopticEvaluator(ImageEvaluator):
     def score(self, statistics: ImageStatistics) -> float | None:
         return image_quality(statistics["counts"])
 
+    def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
+        truth = self._annotation(record)
+        ids, segments = self._prediction(output)
+        true_ids = read_panoptic_png(self._truth_folder / truth["file_name"])
+        return Comparison(self._classes(true_ids, truth["segments_info"]), self._classes(ids, segments), true_ids, ids)
+
     def results(self) -> Results:
         quality = self._quality
         groups = {"": None, "_th": quality.things(), "_st": quality.things(False)}
@@ -104,6 +101,26 @@ class PanopticEvaluator(ImageEvaluator):
         for category, class_quality in quality.per_class().items():
             values |= {f"{key}-{self._names[category]}": value for key, value in _percent(class_quality)}
         return {"panoptic_seg": values}
+
+    def _annotation(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        truth = self._truth.annotations.get(record["image_id"])
+        if truth is None:
+            raise ValueError(f"{self._truth_json} has no annotation of image {record['image_id']!r}")
+        return truth
+
+    def _prediction(self, output: Mapping[str, Any]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """The predicted (H, W) ids and their segments, with dataset ids of classes."""
+        predicted_map, segments = require_output(output, "panoptic_seg", "PANOPTIC_ON")
+        ids = np.asarray(predicted_map.cpu() if hasattr(predicted_map, "cpu") else predicted_map)
+        return ids, [self._with_dataset_id(segment) for segment in segments]
+
+    def _classes(self, ids: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """(H, W) int32 contiguous classes of a map of segments, -1 where there is none."""
+        contiguous = {dataset_id: id_ for known in self._dataset_ids.values() for id_, dataset_id in known.items()}
+        values, positions = np.unique(ids, return_inverse=True)
+        class_of = {segment["id"]: contiguous[segment["category_id"]] for segment in segments}
+        classes = np.array([class_of.get(value, -1) for value in values.tolist()], dtype=np.int32)
+        return classes[positions.reshape(ids.shape)]
 
     def _with_dataset_id(self, segment: Mapping[str, Any]) -> dict[str, Any]:
         """As in Detectron2, a segment without `isthing` has a dataset id already."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
+from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import display_names
 from fcclip.evaluation.histogram import PairCounts
 from fcclip.evaluation.label_maps import LabelMapError, compare_label_maps, read_label_map, to_label_map
@@ -47,11 +47,8 @@ class SemanticEvaluator(ImageEvaluator):
         Raises:
             ValueError: the output has no semantic result, or it does not fit the ground truth; names the image.
         """
-        classes = len(self.class_names)
-        truth = record.get("sem_seg_file_name") or self._truth_files[record["file_name"]]
         try:
-            labels = to_label_map(require_output(output, "sem_seg", "SEMANTIC_ON"), classes)
-            pairs = compare_label_maps(labels, read_label_map(truth), classes, self._ignore_label)
+            pairs = compare_label_maps(*self._maps(record, output), len(self.class_names), self._ignore_label)
         except LabelMapError as error:
             raise LabelMapError(f"{record['file_name']}: {error}") from error
         return {"predicted": pairs.first.tolist(), "true": pairs.second.tolist(), "pixels": pairs.pixels.tolist()}
@@ -77,12 +74,23 @@ class SemanticEvaluator(ImageEvaluator):
         correct = np.diagonal(matrix)
         return float(np.mean((correct / (matrix.sum(axis=0) + matrix.sum(axis=1) - correct))[known]))
 
+    def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
+        predicted, true = (labels.astype(np.int32) for labels in self._maps(record, output))
+        known = np.where(true == self._ignore_label, -1, true)
+        return Comparison(known, predicted, known, predicted)
+
     def results(self) -> Results:
         values = semantic_metrics(self.confusion, self._unseen)
         iou, accuracy = class_scores(self.confusion)
         values |= {f"IoU-{name}": float(value) for name, value in zip(self.class_names, iou, strict=True)}
         values |= {f"ACC-{name}": float(value) for name, value in zip(self.class_names, accuracy, strict=True)}
         return {"sem_seg": values}
+
+    def _maps(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted and true label map."""
+        truth = record.get("sem_seg_file_name") or self._truth_files[record["file_name"]]
+        labels = to_label_map(require_output(output, "sem_seg", "SEMANTIC_ON"), len(self.class_names))
+        return labels, read_label_map(truth)
 
     @cached_property
     def _truth_files(self) -> dict[str, str]:

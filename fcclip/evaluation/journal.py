@@ -1,0 +1,95 @@
+"""What is already evaluated, on disk, so that an interrupted evaluation goes on where it stopped.
+
+Every process appends a line of JSON for each finished image to a file of its own. The first line holds a digest of all
+that the numbers depend on; lines under another digest are worthless and are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fcclip.evaluation.base import ImageStatistics
+
+logger = logging.getLogger(__name__)
+
+
+def digest_of(*parts: Any) -> str:
+    """Hexadecimal digest of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Journal:
+    """Finished images of one evaluation: file name -> evaluator's name -> statistics.
+
+    Args:
+        folder: where the files of all processes are.
+        digest: what the evaluation is of, see `digest_of`.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.folder = folder
+        self._digest = digest
+
+    def read(self) -> dict[str, dict[str, ImageStatistics]]:
+        """The images finished under this digest; if there are only others, the folder is removed.
+
+        A line that was cut short by the interruption is skipped.
+        """
+        finished: dict[str, dict[str, ImageStatistics]] = {}
+        for path in sorted(self.folder.glob("rank*.jsonl")):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            if not lines or _parse(lines[0]).get("digest") != self._digest:
+                path.unlink()
+                continue
+            for entry in map(_parse, lines[1:]):
+                if entry:
+                    finished[entry["image"]] = entry["statistics"]
+        if not finished:
+            self.remove()
+        return finished
+
+    def open(self, rank: int) -> JournalWriter:
+        """Start or continue the file of one process."""
+        return JournalWriter(self.folder / f"rank{rank}.jsonl", self._digest)
+
+    def remove(self) -> None:
+        """Forget everything: the evaluation is complete, or of something else."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class JournalWriter:
+    """Appends finished images; a context manager that closes the file."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        self._file = path.open("a", encoding="utf-8")
+        # A line that was cut short must not swallow the next one.
+        self._file.write(json.dumps({"digest": digest}) + "\n" if is_new else "\n")
+        self._file.flush()
+
+    def append(self, image: str, statistics: dict[str, ImageStatistics]) -> None:
+        """Record an image; it is safe from the death of this process when the call returns."""
+        self._file.write(json.dumps({"image": image, "statistics": statistics}) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}

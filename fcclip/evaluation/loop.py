@@ -1,0 +1,232 @@
+"""Run a model on a dataset and measure it; an interrupted run goes on from the images it had finished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
+from detectron2.utils import comm
+from detectron2.utils.logger import log_every_n_seconds
+from torch import nn
+
+from fcclip.data.mappers import TestMapper
+from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results
+from fcclip.evaluation.build import build_evaluators, inference_folder
+from fcclip.evaluation.journal import Journal, digest_of
+from fcclip.evaluation.report import Report
+from fcclip.evaluation.timing import Stopwatch
+from fcclip.evaluation.worst import WorstImages
+from fcclip.fingerprint import fingerprint_tensors
+
+logger = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+Model = Callable[[list[dict[str, Any]]], Sequence[Mapping[str, Any]]]
+
+
+def evaluate_all(
+    model: nn.Module, cfg: CfgNode, dataset_names: Sequence[str] | None = None, output_folder: str | Path | None = None
+) -> dict[str, Results]:
+    """Evaluate on several datasets, on each with its own vocabulary.
+
+    Args:
+        model: as for `evaluate`.
+        cfg: as for `evaluate`.
+        dataset_names: default cfg.DATASETS.TEST.
+        output_folder: a folder is made in it for each dataset; default OUTPUT_DIR/inference.
+
+    Returns:
+        Dataset -> task -> metric -> value in the main process; empty results in the others.
+    """
+    names = cfg.DATASETS.TEST if dataset_names is None else dataset_names
+    folders = {name: Path(output_folder) / name if output_folder else None for name in names}
+    return {name: evaluate(model, cfg, name, folders[name]) for name in names}
+
+
+def evaluate(
+    model: nn.Module,
+    cfg: CfgNode,
+    dataset_name: str,
+    output_folder: str | Path | None = None,
+    unseen: Sequence[int] | None = None,
+) -> Results:
+    """Evaluate a model on a dataset; every process must call it.
+
+    Args:
+        model: called with a list of one sample (see `TestMapper`), returns a list of one output: `sem_seg`,
+            `panoptic_seg` and `instances`, as far as they are to be evaluated. If it has `set_metadata`, it is told the
+            dataset's vocabulary, and keeps it afterwards.
+        cfg: INPUT and DATALOADER of the test loader; MODEL.MASK_FORMER.TEST and TEST.
+        dataset_name: a registered dataset.
+        output_folder: for results.json, results.md, per_class.csv, plots and predictions; default
+            OUTPUT_DIR/inference/DATASET.
+        unseen: contiguous ids of classes not seen in training; default the metadata's `unseen_classes`, if any.
+
+    Returns:
+        Task -> metric -> value (0 to 100; NaN where undefined) in the main process, {} in the others.
+    """
+    folder = Path(output_folder) if output_folder else inference_folder(cfg, dataset_name)
+    metadata = MetadataCatalog.get(dataset_name)
+    core: Any = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    if hasattr(core, "set_metadata"):
+        core.set_metadata(metadata)
+    records = DatasetCatalog.get(dataset_name)
+    evaluators = build_evaluators(cfg, dataset_name, folder, unseen)
+    digest = _digest(core, cfg, dataset_name, records, evaluators)
+    run = _Run(evaluators, folder / "unfinished", digest, cfg.TEST.WORST_IMAGES if cfg.TEST.PLOTS else 0)
+    with _labels_only(core), evaluation_mode(core):
+        stopwatch = run.evaluate(core, cfg, records, resume=cfg.TEST.RESUME)
+    results = run.gather()
+    seconds = comm.gather(stopwatch.averages())
+    if not comm.is_main_process():
+        return {}
+    report = Report.of(dataset_name, results, evaluators, len(records), seconds, digest)
+    report.write(folder)
+    logger.info("%s", report.screen())
+    if cfg.TEST.PLOTS:
+        # Imported here because it needs matplotlib, which importing this package must not.
+        from fcclip.evaluation.plots import write_plots
+
+        write_plots(folder, report, evaluators, run.worst.all_processes(), metadata)
+    run.journal.remove()
+    return results
+
+
+@dataclass
+class _Run:
+    """The part of an evaluation that can be interrupted."""
+
+    evaluators: Sequence[ImageEvaluator]
+    scratch: Path
+    digest: str
+    worst_limit: int
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.scratch, self.digest)
+
+    def evaluate(self, model: Model, cfg: CfgNode, records: Sequence[Record], resume: bool) -> Stopwatch:
+        """Evaluate this process's share of the unfinished images; the main process adds up the finished ones."""
+        finished = self._finished(resume)
+        self.worst = WorstImages(self.scratch, self.worst_limit, comm.get_rank())
+        by_file = {record["file_name"]: record for record in records}
+        remaining = [record for record in records if record["file_name"] not in finished]
+        if finished:
+            logger.info("going on from %d finished images; %d remain", len(finished), len(remaining))
+        for statistics in finished.values() if comm.is_main_process() else ():
+            self._add(statistics)
+        stopwatch = Stopwatch()
+        if remaining:
+            loader = build_detection_test_loader(
+                dataset=remaining, mapper=TestMapper(cfg), num_workers=cfg.DATALOADER.NUM_WORKERS
+            )
+            with self.journal.open(comm.get_rank()) as journal:
+                for batch, outputs in _predictions(model, loader, stopwatch):
+                    for sample, output in zip(batch, outputs, strict=True):
+                        record = by_file[sample["file_name"]]
+                        journal.append(record["file_name"], self._measure(record, output))
+                    stopwatch.stop_images(len(batch))
+        return stopwatch
+
+    def gather(self) -> Results:
+        """Results of all processes, in the main process; {} elsewhere."""
+        results: Results = {}
+        for evaluator in self.evaluators:
+            results |= evaluator.evaluate()
+        return results
+
+    def _finished(self, resume: bool) -> dict[str, dict[str, ImageStatistics]]:
+        """What the main process finds on disk, in every process."""
+        finished: dict[str, dict[str, ImageStatistics]] = {}
+        if comm.is_main_process():
+            if not resume:
+                self.journal.remove()
+            finished = self.journal.read()
+        # The others only need to know which images they are; this also makes them wait for the clean-up.
+        names = comm.all_gather(list(finished))[0]
+        return finished if comm.is_main_process() else {name: {} for name in names}
+
+    def _measure(self, record: Record, output: Mapping[str, Any]) -> dict[str, ImageStatistics]:
+        statistics = {evaluator.name: evaluator.measure(record, output) for evaluator in self.evaluators}
+        self._add(statistics)
+        for evaluator in self.evaluators:
+            score = evaluator.score(statistics[evaluator.name])
+            if score is not None:
+                self.worst.offer(score, record["file_name"], partial(evaluator.compare, record, output))
+                break
+        return statistics
+
+    def _add(self, statistics: Mapping[str, ImageStatistics]) -> None:
+        for evaluator in self.evaluators:
+            evaluator.add(statistics[evaluator.name])
+
+
+def _predictions(
+    model: Model, loader: Any, stopwatch: Stopwatch
+) -> Iterator[tuple[list[dict[str, Any]], Sequence[Mapping[str, Any]]]]:
+    """Batches and what the model says about them, with a line in the log every few seconds."""
+    for done, batch in enumerate(loader, start=1):
+        stopwatch.start_model()
+        outputs = model(batch)
+        stopwatch.stop_model()
+        yield batch, outputs
+        seconds = stopwatch.averages()
+        log_every_n_seconds(
+            logging.INFO,
+            f"{done} of {len(loader)} batches, {seconds['total']:.3f} s an image, the model {seconds['pure']:.3f} s",
+            n=10,
+            name=__name__,
+        )
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Evaluation mode and no gradients; the model is in its former mode afterwards."""
+    was_training = getattr(model, "training", False)
+    if was_training:
+        model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if was_training:
+            model.train()
+
+
+@contextmanager
+def _labels_only(model: Any) -> Iterator[None]:
+    """Let a model that can do so return label maps, so that it never holds the scores of all classes for an image."""
+    if not hasattr(model, "semantic_labels_only"):
+        yield
+        return
+    before, model.semantic_labels_only = model.semantic_labels_only, True
+    try:
+        yield
+    finally:
+        model.semantic_labels_only = before
+
+
+def _digest(
+    model: Any, cfg: CfgNode, dataset_name: str, records: Sequence[Record], evaluators: Sequence[ImageEvaluator]
+) -> str:
+    """Digest of all that the statistics of an image depend on."""
+    settings = cfg.clone()
+    settings.defrost()
+    settings.MODEL.WEIGHTS = settings.MODEL.DEVICE = ""  # the weights themselves count, not their path
+    vocabulary = getattr(model, "vocabulary", None)
+    return digest_of(
+        dataset_name,
+        [record["file_name"] for record in records],
+        [evaluator.name for evaluator in evaluators],
+        fingerprint_tensors(model.state_dict()) if isinstance(model, nn.Module) else None,
+        type(model).__name__,
+        repr(vocabulary),
+        [settings.MODEL.dump(), settings.INPUT.dump(), settings.TEST.dump()],
+    )
