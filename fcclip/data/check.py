@@ -24,6 +24,7 @@ from fcclip.atomic import write_json
 from fcclip.config import get_cfg
 from fcclip.data.datasets import REGISTERED, dataset_root
 from fcclip.data.datasets.custom import register_custom_datasets
+from fcclip.data.datasets.registry import read_records
 from fcclip.data.inspection import CHECKS, FILES, IDS, PIXELS, Expectations, Problem, inspect_record
 from fcclip.data.prepare.cli import default_workers
 from fcclip.data.prepare.jobs import run_jobs
@@ -81,10 +82,11 @@ def check_dataset(name: str, full: bool = False, workers: int = 0) -> Report:
         similar = difflib.get_close_matches(name, DatasetCatalog, n=3)
         hint = f"did you mean {', '.join(similar)}?" if similar else "--list names those that there are"
         raise ValueError(f'there is no dataset "{name}"; {hint}')
-    expected = REGISTERED[name].sizes if name in REGISTERED else ()
+    spec = REGISTERED.get(name)
+    expected = spec.sizes if spec else ()
     report = partial(Report, name, str(dataset_root().absolute()), expected=expected, full=full)
     try:
-        records = DatasetCatalog.get(name)
+        records = read_records(spec) if spec else DatasetCatalog.get(name)
         expectations = _expectations(name, full)
     except (OSError, ValueError, KeyError, AssertionError) as error:  # the last two: Detectron2's own loaders
         return report(images=0, problems=(Problem(LOADING, name, f"failed: {error}"),))

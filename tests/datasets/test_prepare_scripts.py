@@ -131,7 +131,9 @@ def test_ade20k_panoptic_counts_what_is_visible(prepare, tmp_path: Path):
 
 
 def test_ade20k_panoptic_with_published_areas(prepare, tmp_path: Path):
+    """Also where the JSON was made without them before."""
     trees.ade20k(tmp_path)
+    prepare("prepare_ade20k_pan_seg.py")
     prepare("prepare_ade20k_pan_seg.py", "--published-areas")
     content = read_panoptic_json(tmp_path / "ADEChallengeData2016/ade20k_panoptic_val.json")
     wall, building, *_ = content.annotations["ADE_val_00000001"]["segments_info"]

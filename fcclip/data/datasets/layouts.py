@@ -121,7 +121,6 @@ class PanopticLayout(Layout):
             if self.sem_seg:
                 record["sem_seg_file_name"] = str(root / self.sem_seg / f"{stem}.png")
             records.append(record)
-        _require_first_record(metadata.name, records)
         return records
 
     def _stated_name(self, content: PanopticJson, image_id: int | str, root: Path) -> str:
@@ -181,7 +180,6 @@ class CityscapesLayout(Layout):
                     "segments_info": [contiguous(segment) for segment in annotation["segments_info"]],
                 }
             )
-        _require_first_record(metadata.name, records)
         return records
 
 
@@ -273,15 +271,3 @@ def _contiguous_id(category_id: int, known: Mapping[int, int], dataset: str, sou
         raise ValueError(
             f'dataset "{dataset}": {source} uses category id {category_id}, which is not among its {len(known)} classes'
         ) from None
-
-
-def _require_first_record(dataset: str, records: list[Record]) -> None:
-    """The files of one record stand for all: looking for every file would take minutes on a network disk."""
-    if not records:
-        raise ValueError(f'dataset "{dataset}": its panoptic JSON describes no image')
-    for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
-        path = records[0].get(key)
-        if path is not None and not Path(path).is_file():
-            raise FileNotFoundError(
-                f'dataset "{dataset}": {path} does not exist; `python -m fcclip.data.check` lists all'
-            )

@@ -13,7 +13,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
-from fcclip.data.datasets.layouts import Layout
+from fcclip.data.datasets.layouts import Layout, Record
 
 # Every dataset registered here, by name.
 REGISTERED: dict[str, DatasetSpec] = {}
@@ -98,13 +98,29 @@ def register(spec: DatasetSpec) -> None:
         DatasetCatalog[spec.name] = partial(load_dataset, spec)
 
 
-def load_dataset(spec: DatasetSpec) -> list[dict[str, Any]]:
-    """Read the records of a dataset in Detectron2's format.
+def load_dataset(spec: DatasetSpec) -> list[Record]:
+    """The records of a dataset in Detectron2's format, after a look whether the files of the first one exist.
 
     Raises:
         FileNotFoundError: a file or folder is missing; says which, and how to get it.
-        ValueError: the annotations do not fit the dataset's classes.
+        ValueError: the dataset has metadata only, is empty, or its annotations do not fit its classes.
     """
+    records = read_records(spec)
+    if not records:
+        raise ValueError(f'dataset "{spec.name}" has no image')
+    # One record stands for all: to look for every file would take minutes on a network disk.
+    for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
+        path = records[0].get(key)
+        if path is not None and not Path(path).is_file():
+            command = f"python -m fcclip.data.check {spec.name}"
+            raise FileNotFoundError(
+                f'dataset "{spec.name}": {path} does not exist; `{command}` lists all that is missing'
+            )
+    return records
+
+
+def read_records(spec: DatasetSpec) -> list[Record]:
+    """As `load_dataset`, but none of the files that the records name need exist."""
     if spec.layout is None:
         raise ValueError(f'"{spec.name}" has metadata only and cannot be loaded')
     root = dataset_root()

@@ -150,6 +150,7 @@ def prepare_panoptic(options: Options, published_areas: bool = False) -> list[Ou
             of the ground truth enter PQ, so this is what the published ADE20K PQ was measured with.
     """
     base, outputs = benchmark_folder(options.root), []
+    info = {"areas of stuff": "before things cover it" if published_areas else "what is visible"}
     for split, folder in FOLDERS.items():
         target = base / f"ade20k_panoptic_{split}"
         jobs = [
@@ -157,7 +158,7 @@ def prepare_panoptic(options: Options, published_areas: bool = False) -> list[Ou
             for path, image in _instance_maps(base, folder)
         ]
         make = partial(_make_panoptic, published_areas=published_areas)
-        outputs += write_panoptic_dataset(target, jobs, make, "ade20k_150", options.workers)
+        outputs += write_panoptic_dataset(target, jobs, make, "ade20k_150", options.workers, info)
     return outputs
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fcclip.atomic import write_json
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Output, count_outputs, is_whole, run_jobs
-from fcclip.panoptic_format import write_panoptic_json, write_panoptic_png
+from fcclip.panoptic_format import write_panoptic_png
 
 Record = dict[str, Any]
 # From the input files of an image to its (H, W) segment ids and the records of its segments.
@@ -36,7 +38,12 @@ class PanopticJob:
 
 
 def write_panoptic_dataset(
-    folder: Path, jobs: Sequence[PanopticJob], make: MakePanoptic, categories: str, workers: int
+    folder: Path,
+    jobs: Sequence[PanopticJob],
+    make: MakePanoptic,
+    categories: str,
+    workers: int,
+    info: Mapping[str, str] | None = None,
 ) -> list[Output]:
     """Write `folder` with a PNG a job, and beside it the JSON file of the same name.
 
@@ -49,18 +56,26 @@ def write_panoptic_dataset(
         make: a module-level function (or a partial of one).
         categories: name of the category table.
         workers: number of processes.
+        info: how the JSON is made, to be stated in it; a JSON that states otherwise is made again.
     """
     json_file = folder.with_suffix(".json")
-    if is_whole(json_file) and all(is_whole(job.target) for job in jobs):
+    if _is_current(json_file, info) and all(is_whole(job.target) for job in jobs):
         return [Output(folder, written=0, kept=len(jobs)), Output(json_file, written=0, kept=1)]
     found = run_jobs(partial(_convert, make=make), jobs, workers, folder.name, unit="image")
-    write_panoptic_json(
-        json_file,
-        annotations=[annotation for _, annotation, _ in found],
-        categories=_categories(categories),
-        images=[image for _, _, image in found],
-    )
+    content = {
+        "info": dict(info or {}),
+        "images": [image for _, _, image in found],
+        "annotations": [annotation for _, annotation, _ in found],
+        "categories": _categories(categories),
+    }
+    write_json(json_file, content)
     return [count_outputs(folder, [written for written, _, _ in found]), Output(json_file, written=1, kept=0)]
+
+
+def _is_current(json_file: Path, info: Mapping[str, str] | None) -> bool:
+    if not is_whole(json_file):
+        return False
+    return info is None or json.loads(json_file.read_text(encoding="utf-8")).get("info") == info
 
 
 def _convert(job: PanopticJob, make: MakePanoptic) -> tuple[bool, Record, Record]:
