@@ -11,19 +11,21 @@ from detectron2.data.catalog import Metadata
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch
 
 from fcclip.atomic import atomic_path, write_text
 from fcclip.evaluation.base import ImageEvaluator
 from fcclip.evaluation.page import worst_images_page
 from fcclip.evaluation.report import TITLES, Report
 from fcclip.evaluation.semantic import SemanticEvaluator
+from fcclip.evaluation.semantic_metrics import class_scores
 from fcclip.evaluation.worst import BadImage
 
 BARS = 80  # more classes than this are shown by their best and worst halves
 CONFUSED_CLASSES = 20
-CONFUSIONS_PER_CLASS = 3
 BAR_COLOR, FAINT, INK = "#3b6fb6", "#e3e5e8", "#30343b"
+CONFUSION_COLORS = (("#c8553d", "#e08e6d", "#f0c3a8"), ("white", INK, INK))  # of the bars and of the text on them
+PERCENT_PER_LETTER = 0.75  # width of a letter on the bars of confusions
 # The metric of a class that is drawn, by task.
 CLASS_METRIC = {"panoptic_seg": "PQ", "sem_seg": "IoU", "segm": "AP", "bbox": "AP"}
 
@@ -72,10 +74,10 @@ def class_bars(values: dict[str, float], title: str) -> Figure:
     axes.set_yticks(positions, [name for name, _ in ranked], fontsize=7.5, color=INK)
     axes.set_ylim(len(ranked) - 0.4, -0.6)
     axes.set_xlim(0, 106)
-    axes.set_xticks(range(0, 101, 20))
+    axes.tick_params(axis="x", labelsize=8, labelcolor=INK)
     mean = float(np.mean(list(values.values())))
     axes.axvline(mean, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set_xlabel(f"dashed: mean of the classes shown and left out, {mean:.1f}", fontsize=8, color=INK)
+    axes.set_xlabel(f"dashed: mean of all {len(values)} classes, {mean:.1f}", fontsize=8, color=INK)
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     _clean(axes)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
@@ -83,49 +85,56 @@ def class_bars(values: dict[str, float], title: str) -> Figure:
 
 
 def worst_confusions(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """What pixels of the classes with the lowest IoU are taken for.
+    """What the pixels of the classes with the lowest IoU are taken for: a bar of 100 % for each.
 
     Args:
         confusion: (C + 1, C) pixels, [predicted, true], as in `SemanticEvaluator`.
         class_names: C names.
 
     Returns:
-        A heat map: a row for each of the worst classes, a column for each class that they are mostly taken for; a
-        cell is the share of the row's ground-truth pixels, in percent.
+        Bars of the pixels that are right, of the three most frequent confusions (named where there is room) and of all
+        others.
     """
     true_pixels = confusion.sum(axis=0)
-    correct = np.diagonal(confusion)
-    iou = correct / np.maximum(true_pixels + confusion[:-1].sum(axis=1) - correct, 1)
+    iou, _ = class_scores(confusion)
     present = np.flatnonzero(true_pixels)
     rows = present[np.argsort(iou[present], kind="stable")][:CONFUSED_CLASSES]
-    share = 100 * confusion[:, rows].T / true_pixels[rows, None]  # (rows, predicted)
-    favourites = np.argsort(-share, axis=1, kind="stable")[:, :CONFUSIONS_PER_CLASS]
-    wanted = {int(column) for row, best in enumerate(favourites) for column in best if share[row, column] >= 1}
-    columns = sorted(wanted | set(rows.tolist()), key=lambda column: -share[:, column].sum())
     names = [*class_names, "(none)"]
-    figure = Figure(figsize=(2.6 + 0.3 * len(columns), 2.2 + 0.27 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(share[:, columns], cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for y, row in enumerate(rows):
-        for x, column in enumerate(columns):
-            value = share[y, column]
-            if value >= 1:
-                color = "white" if value > 55 else INK
-                axes.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=color)
-            if row == column:
-                axes.add_patch(_frame(x, y))
-    axes.set_xticks(range(len(columns)), [names[column] for column in columns], rotation=90, fontsize=7.5, color=INK)
-    axes.set_yticks(range(len(rows)), [f"{names[row]}  {100 * iou[row]:.1f}" for row in rows], fontsize=7.5, color=INK)
-    axes.set_xlabel("predicted as", fontsize=8, color=INK)
-    axes.set_ylabel("true class and its IoU", fontsize=8, color=INK)
-    axes.set_title("The classes of lowest IoU: % of their pixels by prediction (framed: right)", fontsize=9, loc="left")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="% of true pixels")
+    for y, row in enumerate(rows.tolist()):
+        share = 100 * confusion[:, row] / true_pixels[row]
+        left = _bar_part(axes, y, 0.0, share[row], BAR_COLOR, f"{share[row]:.0f}", "white")
+        share[row] = 0
+        for color, ink, wrong in zip(*CONFUSION_COLORS, np.argsort(-share, kind="stable"), strict=False):
+            left = _bar_part(axes, y, left, share[wrong], color, f"{names[wrong]} {share[wrong]:.0f}", ink)
+    axes.set_yticks(range(len(rows)), [f"{names[row]}  {iou[row]:.1f}" for row in rows], fontsize=8, color=INK)
+    axes.tick_params(axis="x", labelsize=8, labelcolor=INK)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("% of the pixels that truly belong to the class", fontsize=8, color=INK)
+    axes.set_title(f"The {len(rows)} classes of lowest IoU (beside their names)", fontsize=10, color=INK, loc="left")
+    kinds = zip(
+        ("right", "1st confusion", "2nd", "3rd", "others"), (BAR_COLOR, *CONFUSION_COLORS[0], FAINT), strict=True
+    )
+    figure.legend(
+        handles=[Patch(color=color, label=kind) for kind, color in kinds],
+        loc="outside lower center",
+        ncols=5,
+        fontsize=8,
+        frameon=False,
+    )
+    axes.set_facecolor(FAINT)
     _clean(axes)
     return figure
 
 
-def _frame(x: int, y: int) -> Rectangle:
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.0)
+def _bar_part(axes: Axes, y: int, left: float, width: float, color: str, text: str, ink: str) -> float:
+    """Draw a part of a bar, with its text if that fits; returns where the next part starts."""
+    axes.barh(y, width, left=left, color=color, height=0.78, edgecolor="white", linewidth=0.6)
+    if width >= PERCENT_PER_LETTER * len(text):
+        axes.text(left + width / 2, y, text, ha="center", va="center", fontsize=7, color=ink)
+    return left + width
 
 
 def _clean(axes: Axes) -> None:
