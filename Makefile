@@ -28,7 +28,7 @@ setup: $(DEVELOPMENT)  ## make .venv with everything that the other targets need
 demo: $(RUNTIME)  ## segment a photograph (with random weights) into demo_output/
 	$(BIN)/python demo/demo.py --config-file $(DEMO_CONFIG) --random-weights --vocabulary "$(DEMO_VOCABULARY)" \
 	    --input "$$($(BIN)/python -c "$(DEMO_PHOTOGRAPH)")" --output $(DEMO_OUTPUT) \
-	    --opts MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD 0.0
+	    --opts MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD 0.05
 
 test: $(DEVELOPMENT)  ## run the tests
 	$(BIN)/python -m pytest

@@ -304,7 +304,7 @@ class VideoJob:
         picture = result.draw()
         if writer is not None:
             writer.write(picture)
-        return demo.window is None or demo.window.show(picture, milliseconds=1)
+        return demo.window is None or demo.window.show(picture, wait=False)
 
 
 if __name__ == "__main__":

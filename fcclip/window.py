@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 
 ESCAPE = 27
+NO_KEY = -1
+LARGEST = (1280, 800)  # width, height; larger pictures are shown smaller
 
 
 class Window:
-    """Shows pictures until Esc is pressed.
+    """Shows pictures until Esc is pressed or the window is closed.
 
     Args:
         title: text in the title bar.
@@ -28,7 +30,7 @@ class Window:
         if not has_screen:
             raise RuntimeError("there is no screen to open a window on; give --output to write files instead")
         try:
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL)
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
         except cv2.error:
             raise RuntimeError(
                 "this OpenCV cannot open windows; give --output to write files, or run "
@@ -36,22 +38,32 @@ class Window:
             ) from None
         self.title = title
 
-    def show(self, picture: np.ndarray, milliseconds: int = 0) -> bool:
-        """Show a picture and wait for a key, for ever by default.
+    def show(self, picture: np.ndarray, wait: bool = True) -> bool:
+        """Show a picture.
 
         Args:
             picture: (H, W, 3) uint8, RGB.
-            milliseconds: the longest to wait; 0 for no end.
+            wait: until a key is pressed; else only as long as it takes to draw.
 
         Returns:
-            Whether to go on: False when Esc was pressed.
+            Whether to go on: False when Esc was pressed or the window was closed.
         """
+        height, width = picture.shape[:2]
+        shrink = max(1.0, width / LARGEST[0], height / LARGEST[1])
+        cv2.resizeWindow(self.title, round(width / shrink), round(height / shrink))
         cv2.imshow(self.title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        return (cv2.waitKey(milliseconds) & 0xFF) != ESCAPE
+        key = cv2.waitKey(1)
+        while wait and key == NO_KEY and self._is_open():
+            key = cv2.waitKey(100)
+        return key & 0xFF != ESCAPE and self._is_open()
+
+    def _is_open(self) -> bool:
+        return cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:
         """Take the window off the screen."""
-        cv2.destroyWindow(self.title)
+        if self._is_open():
+            cv2.destroyWindow(self.title)
 
     def __enter__(self) -> Window:
         return self
