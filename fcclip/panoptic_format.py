@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fcclip.atomic import atomic_path, write_json
 
@@ -55,22 +55,21 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no image, or not an RGB one.
+        ValueError: the file is no image, damaged, or not an RGB one.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"panoptic PNG {path} does not exist")
     try:
         with Image.open(path) as image:
-            if image.mode not in ("RGB", "RGBA"):
-                raise ValueError(
-                    f"{path} is a {image.mode!r} image; a panoptic PNG is RGB with id = R + 256 G + 65536 B"
-                )
-            # Four bytes a pixel can be read as one little-endian integer, which is far faster than adding channels.
-            opaque = image if image.mode == "RGB" else image.convert("RGB")
-            data, (width, height) = opaque.tobytes("raw", "RGBX"), image.size
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not an image file") from error
+            image.load()
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
+        raise ValueError(f"{path} is not a readable image: {error}") from error
+    if image.mode not in ("RGB", "RGBA"):
+        raise ValueError(f"{path} is a {image.mode!r} image; a panoptic PNG is RGB with id = R + 256 G + 65536 B")
+    opaque = image if image.mode == "RGB" else image.convert("RGB")
+    # Four bytes a pixel can be read as one little-endian integer, which is far faster than adding channels.
+    data, (width, height) = opaque.tobytes("raw", "RGBX"), image.size
     ids = np.frombuffer(data, dtype="<u4").reshape(height, width) & np.uint32(ID_LIMIT - 1)
     return ids.view(np.int32)
 
@@ -119,6 +118,8 @@ def read_panoptic_json(path: str | Path) -> PanopticJson:
         missing = {"image_id", "file_name", "segments_info"} - record.keys()
         if missing:
             raise ValueError(f"{path}: an annotation has no {', '.join(sorted(missing))}; is it a panoptic JSON file?")
+        if any("id" not in segment or "category_id" not in segment for segment in record["segments_info"]):
+            raise ValueError(f"{path}: a segment of image {record['image_id']} has no id or no category_id")
         if record["image_id"] in annotations:
             raise ValueError(f"{path}: image {record['image_id']} has two annotations")
         annotations[record["image_id"]] = record

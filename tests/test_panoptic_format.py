@@ -48,8 +48,12 @@ def test_png_errors(tmp_path: Path):
     Image.new("L", (2, 2)).save(tmp_path / "grey.png")
     with pytest.raises(ValueError, match=r"grey\.png is a 'L' image"):
         read_panoptic_png(tmp_path / "grey.png")
+    write_panoptic_png(tmp_path / "whole.png", np.arange(10000).reshape(100, 100))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"cut\.png is not a readable image"):
+        read_panoptic_png(tmp_path / "cut.png")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match="not an image file"):
+    with pytest.raises(ValueError, match="not a readable image"):
         read_panoptic_png(tmp_path / "text.png")
 
 
@@ -71,6 +75,10 @@ def test_json_round_trip(tmp_path: Path):
         (
             json.dumps({"annotations": [{"image_id": 1, "file_name": "a", "segments_info": []}] * 2}),
             "image 1 has two annotations",
+        ),
+        (
+            json.dumps({"annotations": [{"image_id": 1, "file_name": "a", "segments_info": [{"id": 3}]}]}),
+            "a segment of image 1 has no id or no category_id",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fcclip.evaluation.histogram import PairCounts, count_pairs
 
@@ -32,8 +32,8 @@ def read_label_map(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
-    except UnidentifiedImageError as error:
-        raise LabelMapError(f"{path} is not an image file") from error
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
+        raise LabelMapError(f"{path} is not a readable image: {error}") from error
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise LabelMapError(
             f"{path} holds {labels.dtype} {labels.shape}; a label map has one integer a pixel (grey or palette)"
