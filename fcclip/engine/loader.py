@@ -66,7 +66,17 @@ class TrainLoader:
         """Go on from the present state, which moves with every batch."""
         dataset = _SeededDataset(self._records, self._mapper, self._seed)
         buckets = [[dataset[place][1] for place in places] for places in self._waiting]
-        for place, sample in self._samples(dataset):
+        samples = self._samples(dataset)
+        while True:
+            try:
+                place, sample = next(samples)
+            except Exception as error:
+                if self._num_workers == 0:
+                    raise
+                # The worker's traceback is in the message. Ours would keep the loader alive until the garbage
+                # collector finds it, which then waits for workers that are no longer told to stop.
+                del samples
+                raise error.with_traceback(None)  # noqa: B904, it is the same error
             self._taken += 1
             bucket = int(self._by_orientation and sample["width"] <= sample["height"])
             buckets[bucket].append(sample)

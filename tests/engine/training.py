@@ -59,6 +59,8 @@ def training_cfg(folder: Path, sizes: list[tuple[int, int]] | None = None, **ove
         "DATASETS__TEST": (DATASET,),
         "MODEL__SEM_SEG_HEAD__NUM_CLASSES": len(CATEGORIES),
         "MODEL__MASK_FORMER__DEC_LAYERS": 2,
+        "MODEL__MASK_FORMER__TEST__INSTANCE_ON": False,
+        "MODEL__MASK_FORMER__TEST__SEMANTIC_ON": False,
         "INPUT__IMAGE_SIZE": 32,
         "INPUT__MIN_SIZE_TEST": 32,
         "INPUT__MAX_SIZE_TEST": 64,

@@ -1,0 +1,65 @@
+"""Where a process stands, as torchrun and srun tell it."""
+
+import pytest
+from torch import nn
+
+from fcclip.engine.distributed import Place, distribute, first_host, launch, place_from_environment, unwrapped
+
+SLURM = {
+    "SLURM_JOB_ID": "41234",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+    "SLURM_PROCID": "6",
+    "SLURM_LOCALID": "2",
+    "SLURM_NODEID": "1",
+}
+
+
+def test_torchrun():
+    environment = {
+        "RANK": "5",
+        "WORLD_SIZE": "8",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "4",
+        "MASTER_ADDR": "gpu01",
+        "MASTER_PORT": "29500",
+    }
+    assert place_from_environment(environment) == Place(5, 8, 1, 4, "env://")
+    assert place_from_environment({**SLURM, **environment}).url == "env://", "torchrun started by srun"
+
+
+def test_srun():
+    assert place_from_environment(SLURM) == Place(6, 8, 2, 4, "tcp://gpu07:21234")
+    elsewhere = {**SLURM, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "1234"}
+    assert place_from_environment(elsewhere).url == "tcp://10.0.0.1:1234"
+    with pytest.raises(ValueError, match="equally many"):
+        place_from_environment({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,3,1"})
+
+
+def test_a_batch_script_and_a_single_task_are_ordinary_programs():
+    batch_script = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    assert place_from_environment(batch_script) is None
+    assert place_from_environment({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert place_from_environment({}) is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [
+        ("gpu03", "gpu03"),
+        ("gpu[03-07,9],login", "gpu03"),
+        ("a1,a2", "a1"),
+        ("rack2-n[5]", "rack2-n5"),
+        ("n[8,9]", "n8"),
+    ],
+)
+def test_first_of_slurms_hosts(nodes, host):
+    assert first_host(nodes) == host
+
+
+def test_alone_nothing_is_started_or_wrapped():
+    assert launch(lambda value: value + 1, (41,), "cpu") == 42
+    model = nn.Linear(1, 1)
+    assert distribute(model) is model
+    assert unwrapped(model) is model

@@ -1,0 +1,44 @@
+"""The command line and the configuration: Detectron2's flags, and mistakes explained."""
+
+import pytest
+
+from fcclip.engine.setup import argument_parser, load_config
+from tests.tiny import PUBLISHED_CONFIGS
+
+CONFIG = str(PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml")
+
+
+def parse(*words):
+    return argument_parser().parse_args(["--config-file", CONFIG, *words])
+
+
+def test_detectron2s_flags():
+    machines = ["--num-gpus", "8", "--num-machines", "2", "--machine-rank", "1", "--dist-url", "tcp://a:1"]
+    args = parse(*machines, "--resume", "--eval-only", "SOLVER.MAX_ITER", "10")
+    assert (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url) == (8, 2, 1, "tcp://a:1")
+    assert args.resume
+    assert args.eval_only
+    assert not args.dry_run
+    assert args.opts == ["SOLVER.MAX_ITER", "10"]
+    assert parse().dist_url.startswith("tcp://127.0.0.1:")
+
+
+def test_the_command_line_wins_over_the_file():
+    cfg = load_config(parse("SOLVER.MAX_ITER", "10", "DATASETS.TEST", "('a', 'b')"))
+    assert (cfg.SOLVER.MAX_ITER, cfg.DATASETS.TEST) == (10, ("a", "b"))
+    assert cfg.SOLVER.IMS_PER_BATCH == 16
+    assert cfg.is_frozen()
+
+
+@pytest.mark.parametrize(
+    "words", [["SOLVER.MAX_ITERS", "10"], ["SOLVER.MAX_ITER", "many"], ["SOLVER.MAX_ITER"], ["NOTHING", "1"]]
+)
+def test_wrong_keys_and_values_are_explained(words):
+    with pytest.raises(ValueError, match="the configuration cannot be read"):
+        load_config(parse(*words))
+
+
+def test_a_missing_file_is_named():
+    args = argument_parser().parse_args(["--config-file", "configs/gone.yaml"])
+    with pytest.raises(FileNotFoundError, match=r"configs/gone\.yaml does not exist"):
+        load_config(args)

@@ -1,0 +1,173 @@
+"""The training loop: it learns, accumulates, resumes to the bit, and says what went wrong."""
+
+import json
+import logging
+
+import pytest
+import torch
+from detectron2.engine.train_loop import HookBase
+from detectron2.utils.env import seed_all_rng
+
+from fcclip.engine.checkpoint import read_checkpoint
+from fcclip.engine.dry_run import check_files, dry_run
+from fcclip.engine.trainer import Trainer
+from tests.engine.training import DATASET, training_cfg
+
+
+class Recorder(HookBase):
+    """Notes the losses of every step; may stop the run as a crash would."""
+
+    def __init__(self, crash_at=None):
+        self.losses = {}
+        self.crash_at = crash_at
+
+    def before_step(self):
+        if self.trainer.iter == self.crash_at:
+            raise KeyboardInterrupt
+
+    def after_step(self):
+        latest = self.trainer.storage.latest()
+        self.losses[self.trainer.iter] = {name: value for name, (value, _) in latest.items() if "loss" in name}
+
+
+def train(cfg, resume=False, crash_at=None):
+    """Run a training; the losses by iteration."""
+    seed_all_rng(cfg.SEED)  # as the command does
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    recorder = Recorder(crash_at)
+    trainer.register_hooks([recorder])
+    try:
+        trainer.train()
+    except KeyboardInterrupt:
+        assert crash_at is not None
+    return recorder.losses
+
+
+def final_weights(cfg):
+    return read_checkpoint(f"{cfg.OUTPUT_DIR}/model_final.pth")["model"]
+
+
+def test_a_run_that_crashed_goes_on_as_if_it_had_not(tmp_path):
+    settings = {"TEST__EVAL_PERIOD": 3, "DATALOADER__ASPECT_RATIO_GROUPING": True}
+    undisturbed = training_cfg(tmp_path / "a", **settings)
+    expected = train(undisturbed)
+    crashed = training_cfg(tmp_path / "b", **settings)
+    first = train(crashed, crash_at=5)
+    torch.manual_seed(99)
+    second = train(crashed, resume=True)
+    assert sorted(first) == [0, 1, 2, 3, 4]
+    assert sorted(second) == [3, 4, 5, 6, 7], "on from the checkpoint after iteration 2"
+    assert {**first, **second} == expected
+    assert {iteration: second[iteration] for iteration in (3, 4)} == {i: first[i] for i in (3, 4)}
+    for name, weight in final_weights(undisturbed).items():
+        assert torch.equal(final_weights(crashed)[name], weight), name
+
+
+def test_resume_without_a_checkpoint_begins(tmp_path):
+    assert sorted(train(training_cfg(tmp_path, SOLVER__MAX_ITER=2), resume=True)) == [0, 1]
+
+
+def test_it_learns_and_reports(tmp_path, caplog):
+    cfg = training_cfg(tmp_path, SOLVER__MAX_ITER=60, SOLVER__STEPS=(50,), SOLVER__CHECKPOINT_PERIOD=100)
+    with caplog.at_level(logging.INFO, logger="fcclip"):
+        losses = train(cfg)
+    mean = {half: sum(losses[i]["total_loss"] for i in half) / len(half) for half in (range(10), range(50, 60))}
+    assert mean[range(50, 60)] < 0.9 * mean[range(10)]
+    (line,) = [record.message for record in caplog.records if record.message.startswith("iter: 60/60")]
+    for part in ("total_loss:", "loss_ce:", "loss_mask:", "loss_dice:", "lr:", "data_time:", "images/s:", "eta:", "MB"):
+        assert part in line
+    assert "loss_ce_0" not in line
+    metrics = [json.loads(line) for line in (tmp_path / "output" / "metrics.json").read_text().splitlines()]
+    written = {name for line in metrics for name in line}
+    assert {"total_loss", "loss_ce_0", "gradient_norm", "lr", "data_time", "panoptic_seg/PQ"} <= written
+    assert list((tmp_path / "output").glob("events.out.tfevents*"))
+
+
+def test_accumulated_steps_equal_one_large_step(tmp_path, monkeypatch):
+    """With the same points for every image the losses of two halves average to those of the whole."""
+    even = {"DATALOADER__ASPECT_RATIO_GROUPING": False, "SOLVER__OPTIMIZER": "SGD", "SOLVER__MAX_ITER": 3}
+    even["INPUT__IMAGE_SIZE"] = 64
+    monkeypatch.setattr(torch, "rand", fixed_points)
+    sizes = [(48, 64)] * 4
+    whole = train(training_cfg(tmp_path / "a", sizes=sizes, **even))
+    halves = train(training_cfg(tmp_path / "b", sizes=sizes, **even, SOLVER__ACCUMULATION_STEPS=2))
+    for iteration, losses in whole.items():
+        assert halves[iteration] == pytest.approx(losses, rel=1e-4)
+
+
+def fixed_points(rows, count, two, device=None):
+    """Stands for torch.rand in the drawing of points: the same points in every row."""
+    golden = torch.tensor([0.7548776662, 0.5698402910])
+    return (torch.arange(1, count + 1)[:, None] * golden % 1).expand(rows, count, two).to(device)
+
+
+@pytest.mark.parametrize("optimizer", ["ADAMW", "SGD"])
+def test_bfloat16_trains_on_the_cpu(tmp_path, optimizer):
+    settings = {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "bfloat16", "SOLVER__MAX_ITER": 2}
+    losses = train(training_cfg(tmp_path, SOLVER__OPTIMIZER=optimizer, **settings))
+    assert all(value > 0 for value in losses[1].values())
+
+
+def test_a_nan_loss_names_iteration_and_loss_and_saves_nothing(tmp_path):
+    class Diverging(Trainer):
+        def _backward(self, batch, steps):
+            losses = super()._backward(batch, steps)
+            return {**losses, "loss_dice_0": losses["loss_dice_0"] * float("nan")} if self.iter == 5 else losses
+
+    cfg = training_cfg(tmp_path)
+    trainer = Diverging(cfg)
+    with pytest.raises(FloatingPointError, match="iteration 5: loss_dice_0 became NaN or infinite"):
+        trainer.train()
+    assert sorted(path.name for path in (tmp_path / "output").glob("*.pth")) == ["model_0000002.pth"]
+    assert (tmp_path / "output" / "last_checkpoint").read_text() == "model_0000002.pth"
+
+
+def test_predictions_that_are_not_finite_name_the_iteration(tmp_path):
+    trainer = Trainer(training_cfg(tmp_path))
+    trainer.model.void_embedding.weight.data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="iteration 0: the predictions"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_missing_image_is_named(tmp_path, num_workers):
+    cfg = training_cfg(tmp_path, DATALOADER__NUM_WORKERS=num_workers)
+    (tmp_path / "data" / "images" / "3.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"images/3\.jpg does not exist"):
+        Trainer(cfg).train()
+
+
+def test_the_number_of_classes_is_checked(tmp_path):
+    with pytest.raises(ValueError, match="NUM_CLASSES is 133, but the training vocabulary has 3"):
+        Trainer(training_cfg(tmp_path, MODEL__SEM_SEG_HEAD__NUM_CLASSES=133)).train()
+
+
+def test_the_best_weights_are_kept(tmp_path):
+    settings = {"SOLVER__BEST_CHECKPOINT__METRIC": "panoptic_seg/PQ", "TEST__EVAL_PERIOD": 2, "SOLVER__MAX_ITER": 4}
+    cfg = training_cfg(tmp_path, **settings)
+    train(cfg)
+    best = read_checkpoint(tmp_path / "output" / "model_best.pth")["best"]
+    assert (best["metric"], best["dataset"]) == ("panoptic_seg/PQ", DATASET)
+    assert best["iteration"] in (1, 3)
+
+
+def test_a_dry_run_tries_everything_and_writes_nothing(tmp_path, caplog):
+    cfg = training_cfg(tmp_path)
+    with caplog.at_level(logging.INFO, logger="fcclip"):
+        dry_run(cfg)
+    text = caplog.text
+    assert "made_panoptic: 5 records, all files there" in text
+    assert "one step of 2 images: total loss" in text
+    assert "0.jpg segmented in" in text
+    assert "dry run finished: nothing is wrong" in text
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_dry_run_finds_missing_files(tmp_path):
+    cfg = training_cfg(tmp_path)
+    (tmp_path / "data" / "images" / "3.jpg").unlink()
+    (tmp_path / "data" / "panoptic" / "4.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r'"made_panoptic": 2 files are missing, the first is .*3\.jpg'):
+        dry_run(cfg)
+    assert check_files("nothing", []) == 0
