@@ -8,54 +8,53 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from fcclip.inference.masks import MaskUpsampler, bands
+from fcclip.inference.masks import Size
 
 
-def instance_inference(
-    class_logits: Tensor, masks: MaskUpsampler, max_instances: int, class_ids: Collection[int] | None = None
-) -> Instances:
+class InstanceInference:
     """The best (query, class) pairs, scored by class probability times mean mask probability inside the mask.
 
     Args:
         class_logits: (Q, C + 1), void last.
-        masks: the upsampled masks.
+        output: height and width.
         max_instances: number of pairs taken.
         class_ids: of those, only pairs of these classes are kept (None: all).
-
-    Returns:
-        Instances with ``pred_masks`` (N, H, W) bool, ``pred_boxes`` (tight, around the masks), ``scores``,
-        ``pred_classes``.
     """
-    probabilities = class_logits.float().softmax(dim=-1)[:, :-1]
-    classes = probabilities.shape[1]
-    count = min(max_instances, probabilities.numel())
-    scores, index = probabilities.flatten().topk(count, sorted=False)
-    query, label = index // classes, index % classes
-    if class_ids is not None:
-        kept = torch.isin(label, torch.tensor(sorted(class_ids), device=label.device))
-        scores, query, label = scores[kept], query[kept], label[kept]
-    distinct, position = query.unique(return_inverse=True)
-    positive, mask_score = _binarise(masks, distinct)
-    result = Instances(masks.output)
-    result.pred_masks = positive[position]
-    result.pred_boxes = Boxes(boxes_of_masks(positive)[position])
-    result.scores = scores * mask_score[position]
-    result.pred_classes = label
-    return result
 
+    def __init__(
+        self, class_logits: Tensor, output: Size, max_instances: int, class_ids: Collection[int] | None = None
+    ) -> None:
+        probabilities = class_logits.float().softmax(dim=-1)[:, :-1]
+        classes = probabilities.shape[1]
+        count = min(max_instances, probabilities.numel())
+        scores, index = probabilities.flatten().topk(count, sorted=False)
+        query, label = index // classes, index % classes
+        if class_ids is not None:
+            kept = torch.isin(label, torch.tensor(sorted(class_ids), device=label.device))
+            scores, query, label = scores[kept], query[kept], label[kept]
+        self.queries, self._mask_of_pair = query.unique(return_inverse=True)
+        self._scores, self._labels = scores, label
+        self._output = output
+        self._masks = query.new_zeros((len(self.queries), *output), dtype=torch.bool)
+        self._total = scores.new_zeros(len(self.queries))
+        self._area = scores.new_zeros(len(self.queries))
 
-def _binarise(masks: MaskUpsampler, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks (N, H, W) bool of the queries, and the mean probability inside each."""
-    positive = torch.empty((len(queries), *masks.output), dtype=torch.bool, device=queries.device)
-    total = torch.zeros(len(queries), device=queries.device)
-    area = torch.zeros(len(queries), device=queries.device)
-    for start, stop in bands(masks.output, len(queries)):
-        logits = masks.band(start, stop, queries)
+    def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
+        """See :class:`BandConsumer`."""
         inside = logits > 0
-        positive[:, start:stop] = inside
-        area += inside.flatten(1).sum(dim=1)
-        total += logits.sigmoid_().mul_(inside).flatten(1).sum(dim=1)
-    return positive, total / (area + 1e-6)
+        self._masks[:, start:stop] = inside
+        self._area += inside.flatten(1).sum(dim=1)
+        self._total += (probability * inside).flatten(1).sum(dim=1)
+
+    def result(self) -> Instances:
+        """Instances with ``pred_masks`` (N, H, W) bool, ``pred_boxes`` (tight), ``scores``, ``pred_classes``."""
+        mask_score = self._total / (self._area + 1e-6)
+        result = Instances(self._output)
+        result.pred_masks = self._masks[self._mask_of_pair]
+        result.pred_boxes = Boxes(boxes_of_masks(self._masks)[self._mask_of_pair])
+        result.scores = self._scores * mask_score[self._mask_of_pair]
+        result.pred_classes = self._labels
+        return result
 
 
 def boxes_of_masks(masks: Tensor) -> Tensor:

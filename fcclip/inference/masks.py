@@ -6,15 +6,27 @@ largest tensor of the whole system. Everything that follows works on single pixe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
-BAND_BYTES = 128 * 2**20  # of upsampled masks or class scores held at a time
+BAND_BYTES = 32 * 2**20  # of mask logits, or of class scores, that are held at a time
+
+
+class BandConsumer(Protocol):
+    """Builds a result from bands of upsampled masks."""
+
+    @property
+    def queries(self) -> Tensor | None:
+        """Ascending indices of the masks it needs; None for all of them."""
+
+    def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
+        """Take rows ``start`` to ``stop`` of its masks: logits and their sigmoid, (queries, rows, width)."""
 
 
 class MaskUpsampler:
@@ -33,19 +45,39 @@ class MaskUpsampler:
     def __init__(self, masks: Tensor, padded: Size, image: Size, output: Size) -> None:
         self._masks = masks.float()
         self._padded, self._image, self.output = padded, image, output
-        rows = resize_matrix(masks.shape[-2], padded[0], masks.device)[: image[0]]
-        if output[0] != image[0]:
-            rows = resize_matrix(image[0], output[0], masks.device) @ rows
-        self._rows = rows
+        rows = resize_matrix(masks.shape[-2], padded[0])[: image[0]]
+        self._rows = rows if output[0] == image[0] else resize_matrix(image[0], output[0]) @ rows
 
-    def band(self, start: int, stop: int, queries: Tensor | None = None) -> Tensor:
-        """Rows ``start`` to ``stop`` of the masks of ``queries`` (all by default): (Q, rows, width) logits."""
-        masks = self._masks if queries is None else self._masks[queries]
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def select(self, queries: Tensor) -> MaskUpsampler:
+        """The same for some of the masks."""
+        return MaskUpsampler(self._masks[queries], self._padded, self._image, self.output)
+
+    def band(self, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop`` of the upsampled masks: (Q, rows, width) logits."""
         weights = self._rows[start:stop]
-        first, last = _support(weights)
-        band = weights[:, first:last] @ masks[:, first:last]
-        band = _resize_columns(band, self._padded[1])[..., : self._image[1]]
-        return _resize_columns(band, self.output[1])
+        first, last = support(weights)
+        band = weights[:, first:last].to(self._masks.device) @ self._masks[:, first:last]
+        band = resize_columns(band, self._padded[1])[..., : self._image[1]]
+        return resize_columns(band, self.output[1])
+
+
+def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer]) -> None:
+    """Upsample every mask that is needed once, band by band, and give each consumer its share."""
+    needed = _union([consumer.queries for consumer in consumers])
+    if needed is not None:
+        masks = masks.select(needed)
+    positions = [_positions(consumer.queries, needed) for consumer in consumers]
+    for start, stop in bands(masks.output, len(masks)):
+        logits = masks.band(start, stop)
+        probability = logits.sigmoid()
+        for consumer, chosen in zip(consumers, positions, strict=True):
+            if chosen is None:
+                consumer.update(start, stop, logits, probability)
+            elif len(chosen):
+                consumer.update(start, stop, logits[chosen], probability[chosen])
 
 
 def bands(output: Size, layers: int) -> Iterator[tuple[int, int]]:
@@ -62,20 +94,34 @@ def bands(output: Size, layers: int) -> Iterator[tuple[int, int]]:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is cached may later be used in training
-def resize_matrix(source: int, target: int, device: torch.device) -> Tensor:
-    """PyTorch's bilinear resize of one axis as a matrix (target, source), read off the operation itself."""
-    identity = torch.eye(source, device=device)[None, None]
-    return F.interpolate(identity, size=(target, source), mode="bilinear", align_corners=False)[0, 0]
+@torch.inference_mode(False)  # what is cached may later be used outside of it
+def resize_matrix(source: int, target: int) -> Tensor:
+    """PyTorch's bilinear resize of one axis as a matrix (target, source), read off the operation itself; on the CPU."""
+    return F.interpolate(torch.eye(source).T[None], size=target, mode="linear", align_corners=False)[0].T
 
 
-def _support(weights: Tensor) -> tuple[int, int]:
-    """First and one past the last column in which a row has a weight."""
+def support(weights: Tensor) -> tuple[int, int]:
+    """First and one past the last column of a matrix in which a row has a weight."""
     columns = weights.any(dim=0).nonzero()
     return int(columns[0]), int(columns[-1]) + 1
 
 
-def _resize_columns(band: Tensor, width: int) -> Tensor:
-    if band.shape[-1] == width:
-        return band
-    return F.interpolate(band[None], size=(band.shape[-2], width), mode="bilinear", align_corners=False)[0]
+def resize_columns(maps: Tensor, width: int) -> Tensor:
+    """Resize the last axis of (N, h, w) linearly, as PyTorch's bilinear resize does."""
+    if maps.shape[-1] == width:
+        return maps
+    return F.interpolate(maps, size=width, mode="linear", align_corners=False)
+
+
+def _union(sets: Sequence[Tensor | None]) -> Tensor | None:
+    given = [queries for queries in sets if queries is not None]
+    if len(given) < len(sets) or not given:
+        return None
+    return torch.cat(given).unique()
+
+
+def _positions(queries: Tensor | None, needed: Tensor | None) -> Tensor | None:
+    """Where a consumer's queries lie among the needed ones; None if they are the same."""
+    if queries is None or needed is None:
+        return queries
+    return None if len(queries) == len(needed) else torch.searchsorted(needed, queries)

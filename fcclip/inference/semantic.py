@@ -3,54 +3,65 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fcclip.inference.masks import MaskUpsampler, Size, bands, resize_matrix
+from fcclip.inference.masks import MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
 
 
-def semantic_inference(
-    class_logits: Tensor, masks: MaskUpsampler, output: Size | None = None, labels_only: bool = False
-) -> Tensor:
+class SemanticInference:
     """Score of every class at every pixel: the sum over queries of class probability times mask probability.
 
     Args:
         class_logits: (Q, C + 1), void last.
-        masks: the upsampled masks.
-        output: resize the class scores, not the masks, to this size (the order of steps that the published system
-            takes when neither panoptic nor instance results are asked for).
+        output: height and width.
         labels_only: give the best class of every pixel and never hold the scores of a whole image.
+    """
+
+    queries = None
+
+    def __init__(self, class_logits: Tensor, output: Size, labels_only: bool = False) -> None:
+        self._probabilities = class_logits.float().softmax(dim=-1)[:, :-1].T.contiguous()
+        self.classes = len(self._probabilities)
+        self._labels_only = labels_only
+        if labels_only:
+            self.result = class_logits.new_empty(output, dtype=torch.int64)
+        else:
+            self.result = class_logits.new_empty((self.classes, *output), dtype=torch.float32)
+
+    def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
+        """See :class:`BandConsumer`; afterwards :attr:`result` is (C, H, W) float32, or (H, W) int64 labels."""
+        rows = max(1, probability.shape[1] * len(probability) // self.classes)  # scores take no more than the masks
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
+            self.write(first, last, self.scores(probability[:, first - start : last - start]))
+
+    def scores(self, probability: Tensor) -> Tensor:
+        """Mask probabilities (Q, rows, width) -> class scores (C, rows, width)."""
+        return (self._probabilities @ probability.flatten(1)).view(self.classes, *probability.shape[1:])
+
+    def write(self, start: int, stop: int, scores: Tensor) -> None:
+        """Put the scores (C, rows, width) of a band into the result."""
+        if self._labels_only:
+            self.result[start:stop] = scores.max(dim=0).indices  # faster than argmax
+        else:
+            self.result[:, start:stop] = scores
+
+
+def resized_semantic_inference(
+    class_logits: Tensor, masks: MaskUpsampler, output: Size, labels_only: bool = False
+) -> Tensor:
+    """Semantic inference at the size of the masks, its class scores then resized.
+
+    The order of steps that the published system takes when neither panoptic nor instance results are asked for.
 
     Returns:
-        (C, H, W) float32 scores, or (H, W) int64 labels.
+        (C, *output) float32 scores, or labels of shape ``output``.
     """
-    probabilities = class_logits.float().softmax(dim=-1)[:, :-1].T.contiguous()
-    target = output or masks.output
-    classes = len(probabilities)
-    if labels_only:
-        result = class_logits.new_empty(target, dtype=torch.int64)
-    else:
-        result = class_logits.new_empty((classes, *target), dtype=torch.float32)
-    for start, stop in bands(target, max(len(class_logits), classes)):
-        scores = _band_scores(probabilities, masks, start, stop, target)
-        if labels_only:
-            result[start:stop] = scores.argmax(dim=0)
-        else:
-            result[:, start:stop] = scores
-    return result
-
-
-def _band_scores(probabilities: Tensor, masks: MaskUpsampler, start: int, stop: int, target: Size) -> Tensor:
-    """Scores (C, rows, W) of a band of the target."""
-    if target == masks.output:
-        return _scores(probabilities, masks, start, stop)
-    weights = resize_matrix(masks.output[0], target[0], probabilities.device)[start:stop]
-    columns = weights.any(dim=0).nonzero()
-    first, last = int(columns[0]), int(columns[-1]) + 1
-    scores = weights[:, first:last] @ _scores(probabilities, masks, first, last)
-    return F.interpolate(scores[None], size=(stop - start, target[1]), mode="bilinear", align_corners=False)[0]
-
-
-def _scores(probabilities: Tensor, masks: MaskUpsampler, start: int, stop: int) -> Tensor:
-    band = masks.band(start, stop).sigmoid_()
-    return (probabilities @ band.flatten(1)).view(len(probabilities), *band.shape[1:])
+    inference = SemanticInference(class_logits, output, labels_only)
+    weights = resize_matrix(masks.output[0], output[0])
+    for start, stop in bands(output, max(len(class_logits), inference.classes)):
+        first, last = support(weights[start:stop])
+        scores = inference.scores(masks.band(first, last).sigmoid_())
+        resized = weights[start:stop, first:last].to(scores.device) @ scores
+        inference.write(start, stop, resize_columns(resized, output[1]))
+    return inference.result

@@ -13,10 +13,10 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from fcclip.clip.backbone import CLIP
-from fcclip.inference.instance import instance_inference
-from fcclip.inference.masks import MaskUpsampler, Size
-from fcclip.inference.panoptic import panoptic_inference
-from fcclip.inference.semantic import semantic_inference
+from fcclip.inference.instance import InstanceInference
+from fcclip.inference.masks import MaskUpsampler, Size, feed_bands
+from fcclip.inference.panoptic import PanopticInference
+from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from fcclip.meta_arch.vocabularies import VocabularyPair
 from fcclip.modeling.classification import classify, geometric_ensemble
 from fcclip.modeling.criterion import build_criterion
@@ -36,7 +36,7 @@ class FCCLIP(nn.Module):
         train_metadata, test_metadata: Detectron2 metadata that name the classes of training and test.
         vocabulary_dir: folder of vocabulary files that replace the names in the metadata; "" for none.
         num_queries: number of masks.
-        object_mask_threshold, overlap_threshold: see :func:`panoptic_inference`.
+        object_mask_threshold, overlap_threshold: see :class:`PanopticInference`.
         size_divisibility: images are padded to a multiple of this.
         sem_seg_postprocess_before_inference: resize masks rather than semantic scores to the output size.
         pixel_mean, pixel_std: by channel, in the 0..255 range.
@@ -224,23 +224,32 @@ class FCCLIP(nn.Module):
     def _result_of_image(
         self, class_logits: Tensor, mask_logits: Tensor, padded: Size, image: Size, output: Size
     ) -> dict[str, Any]:
-        masks_first = self.sem_seg_postprocess_before_inference or self.panoptic_on or self.instance_on
-        masks = MaskUpsampler(mask_logits, padded, image, output if masks_first else image)
-        things = self.vocabulary.thing_ids
+        if not (self.sem_seg_postprocess_before_inference or self.panoptic_on or self.instance_on):
+            masks = MaskUpsampler(mask_logits, padded, image, image)
+            return {"sem_seg": resized_semantic_inference(class_logits, masks, output, self.semantic_labels_only)}
+        semantic = SemanticInference(class_logits, output, self.semantic_labels_only) if self.semantic_on else None
+        panoptic = self._panoptic_inference(class_logits, output) if self.panoptic_on else None
+        instance = self._instance_inference(class_logits, output) if self.instance_on else None
+        wanted = [inference for inference in (semantic, panoptic, instance) if inference is not None]
+        feed_bands(MaskUpsampler(mask_logits, padded, image, output), wanted)
         result: dict[str, Any] = {}
-        if self.semantic_on:
-            target = None if masks_first else output
-            result["sem_seg"] = semantic_inference(class_logits, masks, target, self.semantic_labels_only)
-        if self.panoptic_on:
-            panoptic_map, segments = panoptic_inference(
-                class_logits, masks, things, self.object_mask_threshold, self.overlap_threshold
-            )
+        if semantic is not None:
+            result["sem_seg"] = semantic.result
+        if panoptic is not None:
+            panoptic_map, segments = panoptic.result()
             result["panoptic_seg"] = (panoptic_map, [segment.as_info() for segment in segments])
             result["panoptic_scores"] = [segment.score for segment in segments]
-        if self.instance_on:
-            kept = things if self.panoptic_on else None
-            result["instances"] = instance_inference(class_logits, masks, self.test_topk_per_image, kept)
+        if instance is not None:
+            result["instances"] = instance.result()
         return result
+
+    def _panoptic_inference(self, class_logits: Tensor, output: Size) -> PanopticInference:
+        things = self.vocabulary.thing_ids
+        return PanopticInference(class_logits, output, things, self.object_mask_threshold, self.overlap_threshold)
+
+    def _instance_inference(self, class_logits: Tensor, output: Size) -> InstanceInference:
+        kept = self.vocabulary.thing_ids if self.panoptic_on else None
+        return InstanceInference(class_logits, output, self.test_topk_per_image, kept)
 
 
 def _after_loading(model: FCCLIP, keys: Any) -> None:

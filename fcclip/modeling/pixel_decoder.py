@@ -147,7 +147,7 @@ class DeformableEncoderLayer(nn.Module):
         """Args: tokens (B, N, D), positions (N, D), references (N, 2). Returns (B, N, D)."""
         attended = self.self_attn(tokens + positions, references, tokens, shapes)
         tokens = self.norm1(tokens + self.dropout(attended))
-        hidden = self.dropout(F.relu(self.linear1(tokens)))
+        hidden = self.dropout(F.relu(self.linear1(tokens), inplace=True))
         return self.norm2(tokens + self.dropout(self.linear2(hidden)))
 
 

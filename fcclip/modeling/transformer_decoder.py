@@ -214,8 +214,8 @@ class FeedForwardLayer(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """(B, Q, D) -> (B, Q, D)."""
         if self.pre_norm:
-            return queries + self.linear2(F.relu(self.linear1(self.norm(queries))))
-        return self.norm(queries + self.linear2(F.relu(self.linear1(queries))))
+            return queries + self.linear2(F.relu(self.linear1(self.norm(queries)), inplace=True))
+        return self.norm(queries + self.linear2(F.relu(self.linear1(queries), inplace=True)))
 
 
 def _projection(in_channels: int, width: int) -> nn.Conv2d:

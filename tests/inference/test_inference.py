@@ -1,12 +1,13 @@
 import pytest
 import torch
+from detectron2.structures import Instances
 from torch import Tensor
 
 from fcclip.inference import masks as masks_module
-from fcclip.inference.instance import boxes_of_masks, instance_inference
-from fcclip.inference.masks import MaskUpsampler, bands, resize_matrix
-from fcclip.inference.panoptic import panoptic_inference
-from fcclip.inference.semantic import semantic_inference
+from fcclip.inference.instance import InstanceInference, boxes_of_masks
+from fcclip.inference.masks import MaskUpsampler, bands, feed_bands, resize_matrix
+from fcclip.inference.panoptic import PanopticInference
+from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from tests.inference import reference
 
 PADDED, IMAGE = (64, 96), (57, 90)
@@ -38,25 +39,24 @@ def test_bands_join_to_the_published_upsampling(output) -> None:
     assert len(list(bands(output, 12))) > 2
     expected = reference.full_masks(masks, PADDED, IMAGE, output)
     torch.testing.assert_close(joined, expected, atol=2e-5, rtol=1e-5)
-    some = upsampler.band(3, 9, torch.tensor([5, 1]))
+    some = upsampler.select(torch.tensor([5, 1])).band(3, 9)
     torch.testing.assert_close(some, expected[[5, 1], 3:9], atol=2e-5, rtol=1e-5)
 
 
 def test_resize_matrix_is_the_resize() -> None:
     x = torch.randn(1, 7, 3)
     expected = reference.resize(x, (19, 3))[0]
-    torch.testing.assert_close(resize_matrix(7, 19, x.device) @ x[0], expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(resize_matrix(7, 19) @ x[0], expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_semantic_scores(output) -> None:
     logits, masks = blobs()
     expected = reference.semantic(logits, reference.full_masks(masks, PADDED, IMAGE, output))
-    upsampler = MaskUpsampler(masks, PADDED, IMAGE, output)
-    scores = semantic_inference(logits, upsampler)
-    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
-    labels = semantic_inference(logits, upsampler, labels_only=True)
-    assert torch.equal(labels, scores.argmax(0))
+    scores, labels = SemanticInference(logits, output), SemanticInference(logits, output, labels_only=True)
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [scores, labels])
+    torch.testing.assert_close(scores.result, expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(labels.result, scores.result.argmax(0))
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -65,9 +65,9 @@ def test_semantic_scores_resized_after_inference(output) -> None:
     expected = reference.semantic(logits, reference.resize(masks, PADDED))[:, : IMAGE[0], : IMAGE[1]]
     expected = reference.resize(expected, output)
     upsampler = MaskUpsampler(masks, PADDED, IMAGE, IMAGE)
-    scores = semantic_inference(logits, upsampler, output)
+    scores = resized_semantic_inference(logits, upsampler, output)
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(semantic_inference(logits, upsampler, output, labels_only=True), scores.argmax(0))
+    assert torch.equal(resized_semantic_inference(logits, upsampler, output, labels_only=True), scores.argmax(0))
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -77,8 +77,9 @@ def test_panoptic_map_and_segments(output, object_threshold, overlap, seed) -> N
     logits, masks = blobs(queries=20, seed=seed)
     full = reference.full_masks(masks, PADDED, IMAGE, output)
     expected_map, expected = reference.panoptic(logits, full, THINGS, object_threshold, overlap)
-    upsampler = MaskUpsampler(masks, PADDED, IMAGE, output)
-    panoptic_map, segments = panoptic_inference(logits, upsampler, THINGS, object_threshold, overlap)
+    inference = PanopticInference(logits, output, THINGS, object_threshold, overlap)
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference])
+    panoptic_map, segments = inference.result()
     assert [segment.as_info() for segment in segments] == expected
     assert len(segments) > 1
     assert panoptic_map.dtype == torch.int32
@@ -89,10 +90,18 @@ def test_panoptic_map_and_segments(output, object_threshold, overlap, seed) -> N
 def test_panoptic_of_void_alone_is_empty() -> None:
     logits, masks = blobs()
     logits[:, -1] = 50
-    panoptic_map, segments = panoptic_inference(logits, MaskUpsampler(masks, PADDED, IMAGE, IMAGE), THINGS, 0.0, 0.8)
+    inference = PanopticInference(logits, IMAGE, THINGS, 0.0, 0.8)
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, IMAGE), [inference])
+    panoptic_map, segments = inference.result()
     assert panoptic_map.shape == IMAGE
     assert not panoptic_map.any()
     assert segments == []
+
+
+def instances(logits: Tensor, masks: Tensor, output, count: int, class_ids: set[int] | None) -> Instances:
+    inference = InstanceInference(logits, output, count, class_ids)
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference])
+    return inference.result()
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -100,7 +109,7 @@ def test_instances(output) -> None:
     logits, masks = blobs()
     full = reference.full_masks(masks, PADDED, IMAGE, output)
     expected = sorted(reference.instances(logits, full, 30, THINGS), key=lambda entry: (entry[0], entry[1]))
-    result = instance_inference(logits, MaskUpsampler(masks, PADDED, IMAGE, output), 30, THINGS)
+    result = instances(logits, masks, output, 30, THINGS)
     assert result.image_size == output
     assert len(result) == len(expected) > 5
     found = sorted(
@@ -116,9 +125,9 @@ def test_instances(output) -> None:
 
 def test_fewer_pairs_than_asked_for_is_no_error() -> None:
     logits, masks = blobs(queries=3)
-    result = instance_inference(logits, MaskUpsampler(masks, PADDED, IMAGE, IMAGE), 100)
+    result = instances(logits, masks, IMAGE, 100, None)
     assert len(result) == 12
-    nothing = instance_inference(logits, MaskUpsampler(masks, PADDED, IMAGE, IMAGE), 100, set())
+    nothing = instances(logits, masks, IMAGE, 100, set())
     assert len(nothing) == 0
     assert nothing.pred_masks.shape == (0, *IMAGE)
 
@@ -128,3 +137,16 @@ def test_boxes_are_tight() -> None:
     masks[0, 2:5, 3:9] = True
     masks[1, 9, 11] = True
     assert boxes_of_masks(masks).tolist() == [[3, 2, 9, 5], [11, 9, 12, 10], [0, 0, 0, 0]]
+
+
+def test_consumers_of_some_masks_get_theirs() -> None:
+    logits, masks = blobs()
+    alone = [InstanceInference(logits, IMAGE, 5, {1}), PanopticInference(logits, IMAGE, THINGS, 0.7, 0.1)]
+    together = [InstanceInference(logits, IMAGE, 5, {1}), PanopticInference(logits, IMAGE, THINGS, 0.7, 0.1)]
+    upsampler = MaskUpsampler(masks, PADDED, IMAGE, IMAGE)
+    for consumer in alone:
+        assert 0 < len(consumer.queries) < len(masks)
+        feed_bands(upsampler, [consumer])
+    feed_bands(upsampler, together)
+    assert torch.equal(alone[0].result().pred_masks, together[0].result().pred_masks)
+    assert torch.equal(alone[1].result()[0], together[1].result()[0])
