@@ -90,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     report = Report(keep_results=options.json is not None)
     with ExitStack() as stack:
         try:
+            _check_paths(options)
             job = _open_source(options, report, stack)
             needs_window = options.output is None and options.json is None
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
@@ -97,13 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
                 options.config_file, options.opts, device=options.device, random_weights=options.random_weights
             )
             vocabulary = _choose_vocabulary(options, cfg)
-            _check_json(options.json)
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             segmenter.set_vocabulary(vocabulary)
-        except VideoError as error:  # a file that is there, but damaged
-            report.skip(str(error))
-            return 1
+        except VideoError as error:
+            print(f"demo.py: {error}", file=sys.stderr)
+            return 2 if options.webcam else 1  # the file is there, but damaged
         except (OSError, ValueError, RuntimeError) as error:
             print(f"demo.py: {error}", file=sys.stderr)
             return 2
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.json is not None:
                 report.write(options.json, vocabulary)
     if report.problems:
-        print(f"demo.py: skipped {len(report.problems)}: " + "; ".join(report.problems), file=sys.stderr)
+        print("\n".join([f"demo.py: skipped {len(report.problems)}:", *report.problems]), file=sys.stderr)
     return 1 if report.problems else 0
 
 
@@ -134,9 +134,14 @@ def _choose_vocabulary(options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
     return chosen[0] if len(chosen) == 1 else join_vocabularies(chosen)
 
 
-def _check_json(path: Path | None) -> None:
-    if path is not None and path.is_dir():
-        raise ValueError(f"--json {path} is a folder; name a file in it")
+def _check_paths(options: argparse.Namespace) -> None:
+    if options.json is not None and options.json.is_dir():
+        raise ValueError(f"--json {options.json} is a folder; name a file in it")
+    output = options.output
+    if output is not None and output.is_file() and output.suffix.lower() not in {*IMAGE_SUFFIXES, ".mp4"}:
+        raise ValueError(
+            f"--output {output} is a file of another kind; give a folder or the name of a picture or video"
+        )
 
 
 def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) -> ImageJob | VideoJob:
@@ -163,10 +168,11 @@ def _plan_pictures(images: list[Path], output: Path | None) -> dict[Path, Path |
     else:
         plan = {image: output / _picture_name(image) for image in images}
     inputs = {image.resolve() for image in images}
+    uses = Counter(plan.values())
     for image, picture in plan.items():
         if picture.resolve() in inputs:
             raise ValueError(f"{picture} would be written over an input; give another --output")
-        if list(plan.values()).count(picture) > 1:
+        if uses[picture] > 1:
             raise ValueError(f"two inputs are called {image.name}, like the picture of both; give them one by one")
     return dict(plan)
 
@@ -240,7 +246,7 @@ class ImageJob:
             try:
                 if not self._run_one(demo, path, output):
                     break
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, torch.cuda.OutOfMemoryError) as error:
                 demo.report.skip(str(error) if str(path) in str(error) else f"{path}: {error}")
 
     @staticmethod

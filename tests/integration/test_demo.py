@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -176,6 +177,44 @@ def test_video_is_written_and_can_be_played(
     assert "6 frames" in capsys.readouterr().out
 
 
+class FakeCamera:
+    """A camera of 30 pictures a second that is unplugged after the third; files are opened as ever."""
+
+    def __init__(self, works: bool) -> None:
+        self.works = works
+        self.frames_left = 3
+        self.open_file = cv2.VideoCapture
+
+    def __call__(self, source: int | str) -> Any:
+        return self if source == 0 else self.open_file(source)
+
+    def isOpened(self) -> bool:
+        return self.works
+
+    def get(self, key: int) -> float:
+        return 30.0 if key == cv2.CAP_PROP_FPS else -1.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.frames_left -= 1
+        return (True, np.full((48, 64, 3), 90, np.uint8)) if self.frames_left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.works = False
+
+
+def test_camera(
+    run_demo: RunDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera(works=True))
+    assert run_demo("--webcam", "--output", tmp_path / "out.mp4") == 0
+    with VideoReader(tmp_path / "out.mp4") as reader:
+        assert len(list(reader)) == 3
+        assert reader.fps == pytest.approx(30)
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera(works=False))
+    assert run_demo("--webcam", "--output", tmp_path / "none.mp4") == 2
+    assert "camera 0 cannot be opened" in capsys.readouterr().err
+
+
 def test_lost_frames_are_named_and_the_rest_is_written(
     run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +249,7 @@ def test_broken_video(run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureF
         (["--input", "*.jpg"], "no file matches"),
         (["--input", PHOTOGRAPH, "--config-file", "none.yaml"], "no configuration file none.yaml"),
         (["--input", PHOTOGRAPH, "--json", "."], "name a file in it"),
+        (["--input", PHOTOGRAPH, "--output", DEMO], "file of another kind"),
         (["--input", PHOTOGRAPH, "--opts", "MODEL.NO_SUCH_KEY", "1"], "MODEL.NO_SUCH_KEY"),
         (["--input", PHOTOGRAPH, "--opts", "MODEL.WEIGHTS"], "has no value"),
         (["--input", PHOTOGRAPH, "--opts", "MODEL.WEIGHTS", "none.pth"], "none.pth"),
