@@ -15,10 +15,10 @@ from fcclip.data.prepare.cli import run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--published-areas",
+        "--visible-areas",
         action="store_true",
-        help="state the areas of stuff as they were before things covered part of it, as in the published files; "
-        "they enter PQ slightly (see datasets/README.md)",
+        help="state of stuff the area that is visible, not (as the published files do) that from before things covered "
+        "part of it; areas enter PQ slightly (see datasets/README.md)",
     )
 
 

@@ -116,9 +116,9 @@ def test_ade20k_instances(prepare, tmp_path: Path):
     assert flag["segmentation"]["size"] == [HEIGHT, WIDTH]
 
 
-def test_ade20k_panoptic_counts_what_is_visible(prepare, tmp_path: Path):
+def test_ade20k_panoptic_with_visible_areas(prepare, tmp_path: Path):
     trees.ade20k(tmp_path)
-    prepare("prepare_ade20k_pan_seg.py")
+    prepare("prepare_ade20k_pan_seg.py", "--visible-areas")
     content = read_panoptic_json(tmp_path / "ADEChallengeData2016/ade20k_panoptic_val.json")
     (annotation,) = content.annotations.values()
     ids = read_panoptic_png(tmp_path / "ADEChallengeData2016/ade20k_panoptic_val" / annotation["file_name"])
@@ -130,11 +130,11 @@ def test_ade20k_panoptic_counts_what_is_visible(prepare, tmp_path: Path):
     assert [content.categories[id_]["isthing"] for id_ in (0, 1, 7, 149)] == [0, 0, 1, 1]
 
 
-def test_ade20k_panoptic_with_published_areas(prepare, tmp_path: Path):
+def test_ade20k_panoptic_has_the_published_areas(prepare, tmp_path: Path):
     """Also where the JSON was made without them before."""
     trees.ade20k(tmp_path)
+    prepare("prepare_ade20k_pan_seg.py", "--visible-areas")
     prepare("prepare_ade20k_pan_seg.py")
-    prepare("prepare_ade20k_pan_seg.py", "--published-areas")
     content = read_panoptic_json(tmp_path / "ADEChallengeData2016/ade20k_panoptic_val.json")
     wall, building, *_ = content.annotations["ADE_val_00000001"]["segments_info"]
     assert (wall["area"], building["area"]) == (5 * WIDTH // 2 - 1, 5 * WIDTH // 2)

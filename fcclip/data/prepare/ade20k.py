@@ -138,37 +138,37 @@ def _coco_mask(mask: np.ndarray) -> Record:
     }
 
 
-def prepare_panoptic(options: Options, published_areas: bool = False) -> list[Output]:
+def prepare_panoptic(options: Options, visible_areas: bool = False) -> list[Output]:
     """annotations and annotations_instance -> ade20k_panoptic_{train,val}/ and its JSON.
 
-    Stuff comes from the label maps, things from the instance maps and over the stuff. Areas and boxes are those of what
-    is visible in the end, and stuff that is wholly covered is left out.
+    Stuff comes from the label maps, things from the instance maps and over the stuff. As in the published files, areas
+    and boxes of stuff are those from before things cover it: the areas of the ground truth enter PQ, and the published
+    ADE20K PQ was measured with them.
 
     Args:
         options: where, and with how many processes.
-        published_areas: record stuff as it was before things were put over it, as in the published files. The areas
-            of the ground truth enter PQ, so this is what the published ADE20K PQ was measured with.
+        visible_areas: record of stuff what is visible in the end, and leave out what is wholly covered.
     """
     base, outputs = benchmark_folder(options.root), []
-    info = {"areas of stuff": "before things cover it" if published_areas else "what is visible"}
+    info = {"areas of stuff": "what is visible" if visible_areas else "before things cover it"}
     for split, folder in FOLDERS.items():
         target = base / f"ade20k_panoptic_{split}"
         jobs = [
             PanopticJob((base / "annotations" / folder / path.name, path), target / path.name, path.stem, image.name)
             for path, image in _instance_maps(base, folder)
         ]
-        make = partial(_make_panoptic, published_areas=published_areas)
+        make = partial(_make_panoptic, visible_areas=visible_areas)
         outputs += write_panoptic_dataset(target, jobs, make, "ade20k_150", options.workers, info)
     return outputs
 
 
-def _make_panoptic(sources: tuple[Path, ...], published_areas: bool) -> tuple[np.ndarray, list[Record]]:
+def _make_panoptic(sources: tuple[Path, ...], visible_areas: bool) -> tuple[np.ndarray, list[Record]]:
     labels, instances = sources
-    return merge_panoptic(read_label_map(labels), read_instances(instances), labels, published_areas)
+    return merge_panoptic(read_label_map(labels), read_instances(instances), labels, visible_areas)
 
 
 def merge_panoptic(
-    labels: np.ndarray, instances: list[tuple[int, np.ndarray]], source: Path, published_areas: bool = False
+    labels: np.ndarray, instances: list[tuple[int, np.ndarray]], source: Path, visible_areas: bool = False
 ) -> tuple[np.ndarray, list[Record]]:
     """Put things over stuff.
 
@@ -176,7 +176,7 @@ def merge_panoptic(
         labels: (H, W) label map, 0 = nothing, 1..150.
         instances: (contiguous id, (H, W) mask) of things.
         source: file of the labels, named in errors.
-        published_areas: see `prepare_panoptic`.
+        visible_areas: see `prepare_panoptic`.
 
     Returns:
         (H, W) int32 segment ids and the records of the segments; ids depend on nothing but the classes.
@@ -195,7 +195,7 @@ def merge_panoptic(
             raise ValueError(f"{source} has {ids.shape} pixels (height, width), its instance map {mask.shape}")
         segments.append({"id": _new_id(category, segments), "category_id": category})
         ids[mask] = segments[-1]["id"]
-    if published_areas:
+    if not visible_areas:
         return ids, stuff + describe_segments(ids, segments[len(stuff) :])
     visible = set(np.unique(ids).tolist())
     return ids, describe_segments(ids, [segment for segment in segments if segment["id"] in visible])
