@@ -1,15 +1,20 @@
 """Open-vocabulary segmentation with one CLIP."""
 
+import fcclip.compat  # isort: split
 import fcclip.data.datasets
 import fcclip.modeling  # noqa: F401, both register by name
 from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.segmentation import Segmentation
+from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Category, Vocabulary
 from fcclip.weights import load_weights
 
 __all__ = [
     "FCCLIP",
     "Category",
+    "Segmentation",
+    "Segmenter",
     "Vocabulary",
     "add_fcclip_config",
     "add_maskformer2_config",

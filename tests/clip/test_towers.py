@@ -98,6 +98,8 @@ def test_older_open_clip_takes_the_length_first() -> None:
     model = tiny_clip("resnet")
     tokens = open_clip.get_tokenizer("tiny_resnet")(["a cat", "a photo of a dog"])
     expected = encode_text(model, tokens)
+    if not hasattr(model.transformer, "batch_first"):
+        pytest.skip("the installed open_clip is an older one: the tests above run on it")
     model.transformer = LengthFirst(model.transformer)
     torch.testing.assert_close(encode_text(model, tokens), expected)
 
