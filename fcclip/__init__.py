@@ -1,6 +1,7 @@
 """Open-vocabulary segmentation with one CLIP."""
 
 import fcclip.compat  # isort: split
+
 import fcclip.data.datasets
 import fcclip.modeling  # noqa: F401, both register by name
 from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
