@@ -5,7 +5,9 @@ import fcclip.compat  # isort: split
 import fcclip.data.datasets
 import fcclip.modeling  # noqa: F401, both register by name
 from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
+from fcclip.meta_arch.cascade_clip import CascadeCLIP
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.zegclip import ZegCLIP
 from fcclip.segmentation import Segmentation
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Category, Vocabulary
@@ -13,10 +15,12 @@ from fcclip.weights import load_weights
 
 __all__ = [
     "FCCLIP",
+    "CascadeCLIP",
     "Category",
     "Segmentation",
     "Segmenter",
     "Vocabulary",
+    "ZegCLIP",
     "add_fcclip_config",
     "add_maskformer2_config",
     "get_cfg",

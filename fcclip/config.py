@@ -46,6 +46,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)
     _add_dataset_keys(cfg)
+    _add_zero_shot_keys(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
@@ -120,6 +121,31 @@ def _add_mask_former_keys(cfg: CfgNode) -> None:
     node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # panoptic: least score of a query that is kept
     node.TEST.OVERLAP_THRESHOLD = 0.0  # panoptic: least share of its own mask that a query must win
     node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, not the semantic map, to the output size
+
+
+def _add_zero_shot_keys(cfg: CfgNode) -> None:
+    """Keys of ZegCLIP and Cascade-CLIP; which CLIP is used, MODEL.FC_CLIP says."""
+    node = cfg.MODEL.ZERO_SHOT = CfgNode()
+    node.SETTING = "inductive"  # inductive, transductive (pseudo labels for unseen classes) or fully_supervised
+    node.ENCODER = "prompt_tuned"  # prompt_tuned, fine_tuned or fixed
+    node.NUM_PROMPTS = 10  # learned tokens a block
+    node.PROMPT_DROPOUT = 0.1  # dropout of the prompts
+    node.BLOCK_GROUPS = [[-1]]  # CascadeCLIP: blocks of the ViT that each decoder sees, from 0; -1 is the last
+    node.LEVEL_PROJECTION = "random"  # projections of the earlier blocks start at random (published) or as "clip"'s own
+    node.TRAIN_LEVEL_PROJECTION = False  # train them; published: they stay as they were drawn
+    node.DESCRIPTOR = True  # queries know the image; without it they are made of the text alone
+    node.DECODER_LAYERS = 3  # layers of a decoder
+    node.DECODER_HEADS = 8  # attention heads of a decoder
+    node.DIM_FEEDFORWARD = 2048  # width of its feed-forward layers
+    node.DECODER_DROPOUT = 0.1  # dropout of its layers
+    node.LOSS = "nel"  # nel (every class on its own) or softmax
+    node.MASK_WEIGHT = 100.0  # weight of the focal loss
+    node.DICE_WEIGHT = 1.0  # weight of the dice loss
+    node.TEMPLATES = "single"  # prompts a name is put into: single, or multiple (15)
+    node.TEXT_EMBEDDINGS = ""  # .npy file with a row for each class of the first of DATASETS.TEST, instead of prompts
+    node.SEEN_PENALTY = 0.1  # subtracted from the score of seen classes; 0 after transductive training
+    node.CROP_SIZE = 512  # side of training crops and of the window that slides over test images
+    node.STRIDE = 426  # from one window to the next
 
 
 def _add_sem_seg_head_keys(cfg: CfgNode) -> None:

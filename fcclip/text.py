@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +77,7 @@ class NameEmbedder:
         encode: tokens -> (n, E).
         open_cache: gives the cache that belongs to the present weights, or None.
         templates: prompts with one ``{}`` each.
+        given: rows of names that are not to be encoded, because they were recorded.
     """
 
     def __init__(
@@ -85,16 +86,18 @@ class NameEmbedder:
         encode: Callable[[Tensor], Tensor],
         open_cache: Callable[[], TextCache | None] = lambda: None,
         templates: Sequence[str] = TEMPLATES,
+        given: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._tokenize = tokenize
         self._encode = encode
         self._open_cache = open_cache
         self._templates = tuple(templates)
-        self._rows: dict[str, Tensor] = {}
+        self._given = dict(given or {})
+        self._rows = dict(self._given)
 
     def forget(self) -> None:
-        """Drop the rows in memory, because the weights have changed."""
-        self._rows.clear()
+        """Drop the rows in memory that were encoded, because the weights have changed."""
+        self._rows = dict(self._given)
 
     def build_classifier(self, vocabulary: Vocabulary) -> TextClassifier:
         """The text classifier of a vocabulary, on the CPU."""

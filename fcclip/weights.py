@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fcclip.checkpoint_files import read_state_dict
-from fcclip.clip.backbone import CLIP, CLIP_PREFIX
+from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
 from fcclip.fingerprint import fingerprint_tensors
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class WeightState:
         allow_random: run all the same.
     """
 
-    def __init__(self, backbone: CLIP, allow_random: bool) -> None:
+    def __init__(self, backbone: ClipBackbone, allow_random: bool) -> None:
         self._backbone = backbone
         self._allow_random = allow_random
         self._head_is_random = True

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone, ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, ShapeSpec
 from torch import Tensor
 
-from fcclip.checkpoint_files import holds_prefix
+from fcclip.clip.base import ClipBackbone
 from fcclip.clip.convnext import ConvNeXtTower
-from fcclip.clip.loading import load_clip
 from fcclip.clip.resnet import ResNetTower
-from fcclip.clip.text_tower import embedding_width, encode_text, text_tower, text_weights
 from fcclip.clip.tower import ImageTower
-from fcclip.fingerprint import fingerprint_tensors
-from fcclip.text import TEMPLATES, NameEmbedder
-from fcclip.text_cache import TextCache
 
-CLIP_PREFIX = "backbone.clip_model."
 STRIDES = {"stem": 2, "res2": 4, "res3": 8, "res4": 16, "res5": 32}
 
 
 @BACKBONE_REGISTRY.register()
-class CLIP(Backbone):
+class CLIP(ClipBackbone):
     """One frozen CLIP: features for the mask generator, and both towers for the out-of-vocabulary classifier.
 
     Always in eval mode and without gradients, whatever the mode of the model around it.
     """
 
     def __init__(self, cfg: CfgNode, input_shape: ShapeSpec | None = None) -> None:
-        super().__init__()
-        node = cfg.MODEL.FC_CLIP
-        in_checkpoint = bool(cfg.MODEL.WEIGHTS) and holds_prefix(cfg.MODEL.WEIGHTS, CLIP_PREFIX)
-        loaded = load_clip(node.CLIP_MODEL_NAME, "" if in_checkpoint else node.CLIP_PRETRAINED_WEIGHTS)
-        self.model_name = node.CLIP_MODEL_NAME
-        self.clip_model: Any = loaded.model.requires_grad_(False).eval()
-        self.tokenizer = loaded.tokenizer
-        self.weights_source = loaded.source  # None: random
-        self._text_fingerprint: str | None = None
-        self.register_load_state_dict_post_hook(_forget_fingerprint)
-        self.dim_latent = embedding_width(loaded.model)
-        self.tower = _image_tower(loaded.model.visual, self.model_name)
+        super().__init__(cfg)
+        self.tower = _image_tower(self.clip_model.visual, self.model_name)
         self._out_features = [*STRIDES, "clip_embedding"]
         self._out_feature_strides = {**STRIDES, "clip_embedding": -1}
         self._out_feature_channels = {**self.tower.channels, "clip_embedding": self.dim_latent}
@@ -52,10 +34,6 @@ class CLIP(Backbone):
     def train(self, mode: bool = True) -> CLIP:
         """Stay in eval mode: batch norm uses its running statistics, nothing is dropped."""
         return super().train(False)
-
-    @property
-    def device(self) -> torch.device:
-        return self.clip_model.logit_scale.device
 
     @property
     def size_divisibility(self) -> int:
@@ -90,37 +68,6 @@ class CLIP(Backbone):
         if masks is None:
             raise ValueError("a ResNet CLIP pools by attention: pass the mask logits (B, Q, h, w) as well")
         return self.tower.embed_masks(x, masks)
-
-    def tokenize_text(self, text: str | Sequence[str]) -> Tensor:
-        """Prompts -> (n, context length) int64 on the CPU."""
-        return self.tokenizer([text] if isinstance(text, str) else list(text))
-
-    @torch.no_grad()
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Tokens (n, context length) -> (n, E), not normalised; in the weights' precision even under autocast."""
-        with torch.autocast(self.device.type, enabled=False):
-            return encode_text(self.clip_model, tokens.to(self.device))
-
-    def name_embedder(self, use_cache: bool) -> NameEmbedder:
-        """Embeds class names with this CLIP; ``use_cache`` keeps them on disk, unless the weights are random."""
-        return NameEmbedder(self.tokenize_text, self.encode_text, self._open_cache if use_cache else lambda: None)
-
-    def _open_cache(self) -> TextCache | None:
-        if self.weights_source is None:
-            return None
-        if self._text_fingerprint is None:
-            activations = {type(module).__name__ for module in text_tower(self.clip_model).transformer.modules()}
-            description = (Path(self.model_name).stem, *sorted(activations), *TEMPLATES)
-            self._text_fingerprint = fingerprint_tensors(text_weights(self.clip_model), description)
-        return TextCache(self._text_fingerprint)
-
-    def get_text_classifier(self, text_list: Sequence[str], device: torch.device | str) -> Tensor:
-        """Prompts -> (n, E) on ``device``, not normalised."""
-        return self.encode_text(self.tokenize_text(text_list)).to(device)
-
-
-def _forget_fingerprint(backbone: CLIP, _: Any) -> None:
-    backbone._text_fingerprint = None
 
 
 def _image_tower(visual: Any, name: str) -> ImageTower:

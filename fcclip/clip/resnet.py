@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from fcclip.clip.positions import resize_positions
 
 
 class ResNetTower:
@@ -55,7 +56,7 @@ class ResNetTower:
         heads = pool.num_heads
         positions = pool.positional_embedding.to(dense.dtype)
         tokens = dense.flatten(2).transpose(1, 2)  # (B, hw, C)
-        context = tokens + _resize_positions(positions[1:], height, width)
+        context = tokens + resize_positions(positions[1:], height, width)
         query = tokens.mean(dim=1, keepdim=True) + positions[0]
 
         def split_heads(x: Tensor) -> Tensor:
@@ -68,11 +69,3 @@ class ResNetTower:
         weights = weights.masked_fill(~inside.any(dim=-1, keepdim=True), 0.0)
         pooled = weights @ split_heads(pool.v_proj(context))
         return pool.c_proj(pooled.transpose(1, 2).reshape(batch, -1, channels))
-
-
-def _resize_positions(positions: Tensor, height: int, width: int) -> Tensor:
-    """Resize a square grid of positional embeddings (s * s, C) to (height * width, C)."""
-    side = round(len(positions) ** 0.5)
-    grid = positions.T.reshape(1, -1, side, side)
-    grid = F.interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)
-    return grid.flatten(2)[0].T

@@ -15,7 +15,7 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
 from fcclip.atomic import atomic_path
-from fcclip.clip.backbone import CLIP_PREFIX
+from fcclip.clip.base import CLIP_PREFIX
 from fcclip.weights import fingerprint, load_weights
 
 logger = logging.getLogger(__name__)

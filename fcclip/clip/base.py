@@ -1,0 +1,88 @@
+"""What every CLIP backbone has: loaded weights, a text tower, and a record of where the weights came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import Backbone
+from torch import Tensor
+
+from fcclip.checkpoint_files import holds_prefix
+from fcclip.clip.loading import load_clip
+from fcclip.clip.text_tower import embedding_width, encode_text, text_tower, text_weights
+from fcclip.fingerprint import fingerprint_tensors
+from fcclip.text import TEMPLATES, NameEmbedder
+from fcclip.text_cache import TextCache
+
+CLIP_PREFIX = "backbone.clip_model."
+
+
+class ClipBackbone(Backbone):
+    """A CLIP of open_clip, frozen: its text tower embeds names; subclasses read its image tower.
+
+    The CLIP is MODEL.FC_CLIP.CLIP_MODEL_NAME with CLIP_PRETRAINED_WEIGHTS, unless MODEL.WEIGHTS holds one.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__()
+        node = cfg.MODEL.FC_CLIP
+        in_checkpoint = bool(cfg.MODEL.WEIGHTS) and holds_prefix(cfg.MODEL.WEIGHTS, CLIP_PREFIX)
+        loaded = load_clip(node.CLIP_MODEL_NAME, "" if in_checkpoint else node.CLIP_PRETRAINED_WEIGHTS)
+        self.model_name = node.CLIP_MODEL_NAME
+        self.clip_model: Any = loaded.model.requires_grad_(False).eval()
+        self.tokenizer = loaded.tokenizer
+        self.weights_source = loaded.source  # None: random
+        self._text_fingerprint: str | None = None
+        self.register_load_state_dict_post_hook(_forget_fingerprint)
+        self.dim_latent = embedding_width(loaded.model)
+
+    @property
+    def device(self) -> torch.device:
+        return self.clip_model.logit_scale.device
+
+    def tokenize_text(self, text: str | Sequence[str]) -> Tensor:
+        """Prompts -> (n, context length) int64 on the CPU."""
+        return self.tokenizer([text] if isinstance(text, str) else list(text))
+
+    @torch.no_grad()
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Tokens (n, context length) -> (n, E), not normalised; in the weights' precision even under autocast."""
+        with torch.autocast(self.device.type, enabled=False):
+            return encode_text(self.clip_model, tokens.to(self.device))
+
+    def name_embedder(
+        self, use_cache: bool, templates: Sequence[str] = TEMPLATES, given: Mapping[str, Tensor] | None = None
+    ) -> NameEmbedder:
+        """Embeds class names with this CLIP.
+
+        Args:
+            use_cache: keep the embeddings on disk, unless the weights are random.
+            templates: the prompts.
+            given: rows of names that are not to be encoded.
+        """
+
+        def open_cache() -> TextCache | None:
+            return self._open_cache(templates) if use_cache else None
+
+        return NameEmbedder(self.tokenize_text, self.encode_text, open_cache, templates, given)
+
+    def _open_cache(self, templates: Sequence[str]) -> TextCache | None:
+        if self.weights_source is None:
+            return None
+        if self._text_fingerprint is None:
+            activations = {type(module).__name__ for module in text_tower(self.clip_model).transformer.modules()}
+            description = (Path(self.model_name).stem, *sorted(activations), *templates)
+            self._text_fingerprint = fingerprint_tensors(text_weights(self.clip_model), description)
+        return TextCache(self._text_fingerprint)
+
+    def get_text_classifier(self, text_list: Sequence[str], device: torch.device | str) -> Tensor:
+        """Prompts -> (n, E) on ``device``, not normalised."""
+        return self.encode_text(self.tokenize_text(text_list)).to(device)
+
+
+def _forget_fingerprint(backbone: ClipBackbone, _: Any) -> None:
+    backbone._text_fingerprint = None

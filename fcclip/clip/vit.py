@@ -1,0 +1,160 @@
+"""The ViT CLIP of the zero-shot systems: patches and image in CLIP's joint space, the encoder tuned by prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode
+from detectron2.modeling import BACKBONE_REGISTRY, ShapeSpec
+from torch import Tensor, nn
+
+from fcclip.clip.base import ClipBackbone
+from fcclip.clip.positions import resize_positions
+from fcclip.clip.vit_prompts import DeepPrompts
+
+ENCODERS = ("prompt_tuned", "fine_tuned", "fixed")
+LEVEL_PROJECTIONS = ("random", "clip")
+
+
+@dataclass(frozen=True)
+class ViTFeatures:
+    """What the encoder gives; all vectors have length 1.
+
+    Attributes:
+        patches: block -> (B, E, h, w), for the blocks that were asked for.
+        image: (B, E), from the class token of the last block.
+    """
+
+    patches: dict[int, Tensor]
+    image: Tensor
+
+
+@BACKBONE_REGISTRY.register()
+class ViTCLIP(ClipBackbone):
+    """CLIP's ViT with a joint-space vector at every patch, after the last block and after chosen earlier ones.
+
+    Only the prompts are trained (MODEL.ZERO_SHOT.ENCODER prompt_tuned), or the whole image tower (fine_tuned), or
+    nothing (fixed). The positions are brought to the grid of MODEL.ZERO_SHOT.CROP_SIZE once, so that crops need no
+    resizing.
+
+    Patches of the earlier blocks in MODEL.ZERO_SHOT.BLOCK_GROUPS are given too. Each of these has a norm and a
+    projection of its own, which the published system leaves at their random initial values.
+
+    Source: ZegCLIP (Zhou et al., CVPR 2023), section 3.3; Cascade-CLIP (Li et al., ICML 2024), section 3.2.
+    """
+
+    def __init__(self, cfg: CfgNode, input_shape: ShapeSpec | None = None) -> None:
+        super().__init__(cfg)
+        node = cfg.MODEL.ZERO_SHOT
+        visual = _require_vit(self.clip_model.visual, self.model_name)
+        width, self.patch_size = visual.conv1.out_channels, visual.conv1.kernel_size[0]
+        self.depth = len(visual.transformer.resblocks)
+        self.earlier_blocks = _earlier_blocks(node.BLOCK_GROUPS, self.depth)
+        _fit_positions(visual, node.CROP_SIZE // self.patch_size)
+        if node.ENCODER not in ENCODERS:
+            raise ValueError(f"MODEL.ZERO_SHOT.ENCODER must be one of {', '.join(ENCODERS)}, not {node.ENCODER!r}")
+        visual.requires_grad_(node.ENCODER == "fine_tuned")
+        self.prompts: DeepPrompts | None = None
+        if node.ENCODER == "prompt_tuned":
+            self.prompts = DeepPrompts(self.depth, node.NUM_PROMPTS, width, self.patch_size, node.PROMPT_DROPOUT)
+        if self.earlier_blocks:
+            self.level_norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.earlier_blocks)
+            levels = len(self.earlier_blocks)
+            self.level_projections = nn.Parameter(_level_projections(node.LEVEL_PROJECTION, visual.proj, levels))
+            self.level_norms.requires_grad_(node.TRAIN_LEVEL_PROJECTION)
+            self.level_projections.requires_grad_(node.TRAIN_LEVEL_PROJECTION)
+        self._out_features = ["patches"]
+        self._out_feature_strides = {"patches": self.patch_size}
+        self._out_feature_channels = {"patches": self.dim_latent}
+
+    def train(self, mode: bool = True) -> ViTCLIP:
+        """The prompts' dropout follows the mode; CLIP has none."""
+        super().train(mode)
+        self.clip_model.eval()
+        return self
+
+    def forward(self, images: Tensor) -> ViTFeatures:
+        """Encode normalised images.
+
+        Args:
+            images: (B, 3, H, W), each side at least that of a patch; a rest that fills no patch is not seen.
+        """
+        visual = self.clip_model.visual
+        x, grid = self.embed_patches(images)
+        patches: dict[int, Tensor] = {}
+        for block, layer in enumerate(visual.transformer.resblocks):
+            x = self._run(layer, x if self.prompts is None else self.prompts.insert(x, block))
+            if block in self.earlier_blocks:
+                patches[block] = self._to_joint_space(x, grid, block)
+        tokens = visual.ln_post(self._shared_norm(x)) @ visual.proj
+        patches[self.depth - 1] = _patch_map(tokens, grid)
+        return ViTFeatures(patches, F.normalize(tokens[:, 0], dim=-1, eps=0.0))
+
+    def embed_patches(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Images (B, 3, H, W) -> tokens (B, 1 + h * w, D) that enter the first block, and (h, w)."""
+        visual = self.clip_model.visual
+        patches = visual.conv1(images)
+        height, width = patches.shape[-2:]
+        positions = visual.positional_embedding
+        # The published systems add the class embedding twice: to the class token, and to its position.
+        class_token = (2 * visual.class_embedding + positions[0]).expand(len(images), 1, -1)
+        patches = patches.flatten(2).transpose(1, 2) + resize_positions(positions[1:], height, width)
+        return visual.ln_pre(torch.cat([class_token, patches], dim=1)), (height, width)
+
+    def _run(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """One block of open_clip, which takes (batch, length, width) since 2.26 and (length, batch, width) before."""
+        if hasattr(self.clip_model.visual.transformer, "batch_first"):
+            return layer(x)
+        return layer(x.transpose(0, 1)).transpose(0, 1)
+
+    def _to_joint_space(self, x: Tensor, grid: tuple[int, int], block: int) -> Tensor:
+        level = self.earlier_blocks.index(block)
+        tokens = self.level_norms[level](self._shared_norm(x)) @ self.level_projections[level]
+        return _patch_map(tokens, grid)
+
+    def _shared_norm(self, x: Tensor) -> Tensor:
+        return x if self.prompts is None else self.prompts.norm(x)
+
+
+def _patch_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The last h * w of (B, L, E) tokens as unit vectors (B, E, h, w)."""
+    patches = F.normalize(tokens[:, -grid[0] * grid[1] :], dim=-1)
+    return patches.transpose(1, 2).unflatten(2, grid)
+
+
+def _require_vit(visual: Any, name: str) -> Any:
+    if getattr(visual, "proj", None) is None or not hasattr(visual, "class_embedding"):
+        raise ValueError(f'the image tower of "{name}" is not a CLIP ViT; choose one, such as ViT-B-16-quickgelu')
+    return visual
+
+
+def _earlier_blocks(groups: Sequence[Sequence[int]], depth: int) -> tuple[int, ...]:
+    """Ascending numbers of all blocks in the groups, less the last block."""
+    blocks = {block for group in groups for block in group}
+    for block in blocks:
+        if not -depth <= block < depth:
+            raise ValueError(f"MODEL.ZERO_SHOT.BLOCK_GROUPS names block {block}; this CLIP has blocks 0 to {depth - 1}")
+    return tuple(sorted({block % depth for block in blocks} - {depth - 1}))
+
+
+@torch.no_grad()
+def _fit_positions(visual: Any, side: int) -> None:
+    """Bring the stored positions to a grid of side x side patches."""
+    positions = visual.positional_embedding
+    grid = resize_positions(positions[1:], side, side)
+    visual.positional_embedding = nn.Parameter(torch.cat([positions[:1], grid]))
+
+
+def _level_projections(kind: str, projection: Tensor, levels: int) -> Tensor:
+    """(levels, D, E): drawn at random, or copies of CLIP's own."""
+    if kind not in LEVEL_PROJECTIONS:
+        raise ValueError(
+            f"MODEL.ZERO_SHOT.LEVEL_PROJECTION must be one of {', '.join(LEVEL_PROJECTIONS)}, not {kind!r}"
+        )
+    if kind == "clip":
+        return projection.detach().repeat(levels, 1, 1)
+    return torch.randn(levels, *projection.shape) * projection.shape[0] ** -0.5

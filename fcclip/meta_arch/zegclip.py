@@ -1,0 +1,60 @@
+"""ZegCLIP: one prompt-tuned CLIP, whose patches are matched with class names in a single stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+from torch import Tensor
+
+from fcclip.clip.vit import ViTCLIP
+from fcclip.meta_arch.zero_shot import ZeroShotModel
+from fcclip.modeling.zero_shot.decoder import MaskDecoder
+from fcclip.modeling.zero_shot.descriptor import RelationshipDescriptor
+
+
+@META_ARCH_REGISTRY.register()
+class ZegCLIP(ZeroShotModel):
+    """Zero-shot semantic segmentation with a prompt-tuned ViT CLIP.
+
+    Args:
+        descriptor: class names and image to queries.
+        decoder: queries and patches to masks.
+        shared: arguments of :class:`ZeroShotModel`.
+
+    Source: Zhou et al., "ZegCLIP: Towards Adapting CLIP for Zero-shot Semantic Segmentation", CVPR 2023, figure 2.
+    """
+
+    @configurable
+    def __init__(self, *, descriptor: RelationshipDescriptor, decoder: MaskDecoder, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.descriptor = descriptor
+        self.decoder = decoder
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        backbone: ViTCLIP = build_backbone(cfg)
+        return {
+            **cls.shared_arguments(cfg, backbone),
+            "descriptor": build_descriptor(cfg, backbone),
+            "decoder": build_decoder(cfg, backbone),
+        }
+
+    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
+        features = self.backbone(images)
+        queries = self.descriptor(text_embeddings, features.image)
+        return self.decoder(queries, features.patches[self.backbone.depth - 1])
+
+
+def build_descriptor(cfg: CfgNode, backbone: ViTCLIP) -> RelationshipDescriptor:
+    """A descriptor as MODEL.ZERO_SHOT says."""
+    return RelationshipDescriptor(backbone.dim_latent, cfg.MODEL.ZERO_SHOT.DESCRIPTOR)
+
+
+def build_decoder(cfg: CfgNode, backbone: ViTCLIP) -> MaskDecoder:
+    """A decoder as MODEL.ZERO_SHOT says."""
+    node = cfg.MODEL.ZERO_SHOT
+    return MaskDecoder(
+        backbone.dim_latent, node.DECODER_LAYERS, node.DECODER_HEADS, node.DIM_FEEDFORWARD, node.DECODER_DROPOUT
+    )
