@@ -45,13 +45,14 @@ format: $(DEVELOPMENT)  ## format the code
 bench: $(RUNTIME)  ## measure speed and memory
 	@for script in tools/benchmark*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
-# PyTorch comes first: Detectron2's source archive cannot even tell its metadata without it.
+# PyTorch comes first: Detectron2's source archive cannot even tell its metadata without it. Detectron2 comes last, when
+# what it imports is there.
 $(RUNTIME): pyproject.toml requirements.txt tools/install_detectron2.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'pip>=22.3' 'setuptools>=68' wheel
 	$(PIP) $(TORCH_INSTALL)
-	$(BIN)/python tools/install_detectron2.py
 	$(PIP) --editable .
+	$(BIN)/python tools/install_detectron2.py
 	touch $@
 
 $(DEVELOPMENT): $(RUNTIME)

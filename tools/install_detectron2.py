@@ -111,6 +111,11 @@ def find_detectron2() -> str | None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if reason.startswith("ModuleNotFoundError") and "detectron2" not in reason:
+            raise InstallError(
+                f"the Detectron2 in {Path(spec.origin).parent} lacks a package that it needs ({reason}); "
+                "install the requirements with 'pip install -r requirements.txt'"
+            )
         raise InstallError(
             f"the Detectron2 in {Path(spec.origin).parent} cannot be imported ({reason}); "
             "remove it with 'pip uninstall detectron2' and run this script again"
@@ -221,8 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"wrote {wheel}")
                 return 0
             run_pip("install", "--quiet", "--no-deps", str(wheel))
-        importlib.invalidate_caches()
-        print(f"installed detectron2 {find_detectron2()}")
+        print(f"installed detectron2 {VERSION}")
         return 0
     except InstallError as error:
         print(f"install_detectron2: {error}", file=sys.stderr)

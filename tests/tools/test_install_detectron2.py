@@ -98,3 +98,10 @@ def test_one_sentence_when_pip_fails(installer, monkeypatch, capsys) -> None:
     monkeypatch.setattr(installer, "run_pip", fail)
     assert installer.main([]) == 1
     assert capsys.readouterr().err == "install_detectron2: 'pip download' failed:\nno network\n"
+
+
+def test_missing_requirement_is_named(installer, monkeypatch, capsys) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "Traceback\nModuleNotFoundError: No module named 'fvcore'\n")
+    monkeypatch.setattr(installer.subprocess, "run", lambda *_, **__: failed)
+    assert installer.main(["--check"]) == 1
+    assert "No module named 'fvcore'); install the requirements with 'pip install -r" in capsys.readouterr().err
