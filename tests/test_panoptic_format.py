@@ -46,7 +46,7 @@ def test_png_errors(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"none\.png does not exist"):
         read_panoptic_png(tmp_path / "none.png")
     Image.new("L", (2, 2)).save(tmp_path / "grey.png")
-    with pytest.raises(ValueError, match=r"grey\.png is a 'L' image"):
+    with pytest.raises(ValueError, match=r"grey\.png is no RGB image"):
         read_panoptic_png(tmp_path / "grey.png")
     write_panoptic_png(tmp_path / "whole.png", np.arange(10000).reshape(100, 100))
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])

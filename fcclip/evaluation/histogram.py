@@ -36,9 +36,6 @@ def count_pairs(first: np.ndarray, second: np.ndarray) -> PairCounts:
         raise ValueError(f"cannot compare maps of {first.shape} and {second.shape} pixels")
     if first.size == 0:
         return PairCounts(*(np.zeros(0, np.int64) for _ in range(3)))
-    for labels in (first, second):
-        if labels.min() < 0 or labels.max() >= 1 << 31:
-            raise ValueError(f"labels must lie in [0, 2**31), these span [{labels.min()}, {labels.max()}]")
     keys, pixels = _runs(first.reshape(-1), second.reshape(-1))
     order = np.argsort(keys)
     keys = keys[order]
@@ -52,6 +49,8 @@ def _runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
     changes = first[1:] != first[:-1]
     changes |= second[1:] != second[:-1]
     starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
-    keys = first[starts].astype(np.int64) << 32
-    keys |= second[starts].astype(np.int64)
-    return keys, np.diff(starts, append=first.size)
+    values = [labels[starts].astype(np.int64) for labels in (first, second)]
+    for labels in values:
+        if labels.min() < 0 or labels.max() >= 1 << 31:
+            raise ValueError(f"labels must lie in [0, 2**31), these span [{labels.min()}, {labels.max()}]")
+    return values[0] << 32 | values[1], np.diff(starts, append=first.size)
