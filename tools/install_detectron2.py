@@ -4,8 +4,8 @@
 Detectron2 has no release on the package index, and its repository needs a compiler. The index does hold
 ``pb1-detectron2 0.6``: a source archive whose Python files are those of the tag v0.6, without the C++ sources. This
 script fetches that archive through pip, checks its digest, mends the few lines that today's NumPy, Pillow and
-setuptools no longer accept, and installs the result as a wheel named ``detectron2``. Nothing of the archive is run, except
-for the metadata step that pip itself performs.
+setuptools no longer accept, and installs the result as a wheel named ``detectron2``. Nothing of the archive is run,
+except for the metadata step that pip itself performs.
 
 An importable Detectron2 is always kept: an official build is better than this one.
 
@@ -91,7 +91,8 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "detectron2/model_zoo/model_zoo.py": [
         ("import pkg_resources\n", "from importlib.resources import files\n"),
         (
-            'pkg_resources.resource_filename(\n        "detectron2.model_zoo", os.path.join("configs", config_path)\n    )',
+            'pkg_resources.resource_filename(\n        "detectron2.model_zoo", '
+            'os.path.join("configs", config_path)\n    )',
             'str(files("detectron2.model_zoo").joinpath("configs", config_path))',
         ),
     ],
@@ -133,7 +134,7 @@ def run_pip(*arguments: str) -> None:
 def download_source(folder: Path) -> Path:
     """Fetch the source archive with pip and check its digest."""
     if importlib.util.find_spec("torch") is None:
-        raise InstallError("install torch first ('pip install torch torchvision'): the archive's metadata step needs it")
+        raise InstallError("install torch first (pip install torch torchvision): the archive's metadata step needs it")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
     run_pip("download", *options, "--dest", str(folder), SOURCE)
     archives = sorted(folder.glob("*.tar.gz"))
