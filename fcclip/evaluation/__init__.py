@@ -3,7 +3,7 @@
 from fcclip.evaluation.build import build_evaluator, build_evaluators, inference_folder
 from fcclip.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from fcclip.evaluation.instance import InstanceSegEvaluator
-from fcclip.evaluation.loop import evaluate, evaluate_all
+from fcclip.evaluation.loop import evaluate, evaluate_all, evaluate_all_with_tta
 from fcclip.evaluation.lvis import LvisEvaluator
 from fcclip.evaluation.panoptic import PanopticEvaluator
 from fcclip.evaluation.semantic import SemanticEvaluator
@@ -19,5 +19,6 @@ __all__ = [
     "build_evaluators",
     "evaluate",
     "evaluate_all",
+    "evaluate_all_with_tta",
     "inference_folder",
 ]

@@ -25,6 +25,7 @@ from fcclip.evaluation.report import Report
 from fcclip.evaluation.timing import Stopwatch
 from fcclip.evaluation.worst import WorstImages
 from fcclip.fingerprint import fingerprint_tensors
+from fcclip.inference.tta import SemanticSegmentorWithTTA
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,19 @@ def evaluate_all(
     names = cfg.DATASETS.TEST if dataset_names is None else dataset_names
     folders = {name: Path(output_folder) / name if output_folder else None for name in names}
     return {name: evaluate(model, cfg, name, folders[name]) for name in names}
+
+
+def evaluate_all_with_tta(
+    model: nn.Module, cfg: CfgNode, dataset_names: Sequence[str] | None = None
+) -> dict[str, Results]:
+    """As `evaluate_all`, under the test-time augmentation of TEST.AUG.
+
+    The files go to OUTPUT_DIR/inference_TTA; the tasks in the result have the suffix "_TTA".
+    """
+    results = evaluate_all(
+        SemanticSegmentorWithTTA(cfg, model), cfg, dataset_names, Path(cfg.OUTPUT_DIR) / "inference_TTA"
+    )
+    return {name: {f"{task}_TTA": values for task, values in tasks.items()} for name, tasks in results.items()}
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_tes
 from detectron2.evaluation import inference_on_dataset
 
 from fcclip.data.mappers import TestMapper
-from fcclip.evaluation import build_evaluator, evaluate, evaluate_all, inference_folder
+from fcclip.evaluation import build_evaluator, evaluate, evaluate_all, evaluate_all_with_tta, inference_folder
 from tests.evaluation.catalog import Register
 from tests.evaluation.world import Oracle, World, make_world
 
@@ -196,3 +196,17 @@ def test_worst_images_survive_an_interruption(world: World):
     scores = [float(part.split(" ")[0]) for part in page.split(". score ")[1:]]
     assert scores == sorted(scores)
     assert np.isfinite(scores).all()
+
+
+def test_with_test_time_augmentation(world: World):
+    cfg = world.cfg()
+    cfg.TEST.AUG.MIN_SIZES = (16, 32)
+    plain = evaluate(Oracle(world), cfg, world.name)
+    augmented = evaluate_all_with_tta(Oracle(world), cfg)[world.name]
+    # This model says the same of every view but the mirrored ones, so that only shapes and kinds can be compared.
+    assert set(augmented) == {f"{task}_TTA" for task in plain}
+    assert augmented["segm_TTA"] == pytest.approx(plain["segm"], nan_ok=True)
+    assert (Path(cfg.OUTPUT_DIR) / "inference_TTA" / world.name / "results.json").is_file()
+    cfg.TEST.AUG.FLIP = False
+    unmirrored = evaluate_all_with_tta(Oracle(world), cfg)[world.name]
+    assert unmirrored["sem_seg_TTA"] == pytest.approx(plain["sem_seg"], nan_ok=True)
