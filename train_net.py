@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+# isort: off
+import fcclip  # noqa: F401, registers models and datasets; first, as it silences a warning of Detectron2's imports
+
+# isort: on
 import argparse
 from typing import Any
 
@@ -10,7 +14,6 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-import fcclip  # noqa: F401, registers models and datasets
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run

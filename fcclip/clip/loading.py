@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from detectron2.utils import comm
 from torch import nn
 
 from fcclip.checkpoint_files import is_torchscript_archive, read_state_dict
-
-logger = logging.getLogger(__name__)
+from fcclip.clip.hub import patient_only_with_network
 
 HUB_PREFIX = "hf-hub:"
 HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_TAG = "openai"
+SHIPPED_DESCRIPTIONS = Path(__file__).parent / "configs"
 # Entries of OpenAI's archives that describe the model and are not weights.
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
@@ -36,7 +35,8 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
     """Build a CLIP and load its weights.
 
     Args:
-        name: open_clip's name of the model, or the path of an open_clip model description (``.json``).
+        name: open_clip's name of the model, the name of a description in the package (``fcclip/clip/configs``), or the
+            path of a description (``.json``).
         pretrained: an open_clip tag, a local file (.pt, .bin, .safetensors), ``hf-hub:ORG/NAME``, or "" for random
             weights.
 
@@ -50,7 +50,8 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
     if local_rank != 0:  # the first process of a machine downloads, the others find the file
         comm.synchronize()
     try:
-        model, source = _build(name, pretrained)
+        with patient_only_with_network():
+            model, source = _build(name, pretrained)
     finally:
         if local_rank == 0:
             comm.synchronize()
@@ -58,7 +59,10 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
 
 
 def _register_description(name: str) -> str:
-    """Make the model of a description file known to open_clip; returns its name."""
+    """Make the model of a description file, or of one shipped with this package, known to open_clip; its name."""
+    shipped = SHIPPED_DESCRIPTIONS / f"{name}.json"
+    if shipped.is_file():
+        name = str(shipped)
     if not name.endswith(".json"):
         if name not in open_clip.list_models():
             raise ValueError(f'open_clip knows no model "{name}"; see open_clip.list_models(), or give a .json file')
@@ -119,8 +123,8 @@ def _build_from_hub(name: str, repository: str) -> nn.Module:
     for filename in ("open_clip_config.json", *HUB_WEIGHTS):
         try:
             files.append(Path(hf_hub_download(repository, filename)))
-        except Exception as error:  # a missing file, or no network: tried again with the next name
-            logger.debug("%s of %s: %s", filename, repository, error)
+        except Exception:  # a missing file, or no network: tried again with the next name
+            continue
     weights = [path for path in files if path.name in HUB_WEIGHTS]
     if not weights:
         raise RuntimeError(

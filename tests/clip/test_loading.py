@@ -1,5 +1,6 @@
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from fcclip.clip.loading import load_clip
@@ -91,3 +92,21 @@ def test_torchscript_archive_is_read_as_data_with_quick_gelu(tmp_path, state) ->
     model = load_clip(NAME, str(path)).model
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
     assert "QuickGELU" in {type(module).__name__ for module in model.transformer.modules()}
+
+
+def test_without_a_name_server_nothing_is_tried_twice(monkeypatch, caplog) -> None:
+    """The hub's client would look for each file six times, for most of a minute."""
+    lookups = []
+
+    def no_address(host: str, *_: object, **__: object) -> None:
+        lookups.append(host)
+        raise OSError("Name or service not known")
+
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("socket.getaddrinfo", no_address)
+    with pytest.raises(RuntimeError, match=r"cannot get the CLIP weights convnext_base_w/laion2b_s13b_b82k_augreg; f"):
+        load_clip("convnext_base_w", "laion2b_s13b_b82k_augreg")
+    assert len(lookups) == 1
+    assert caplog.text == ""
+    assert not constants.HF_HUB_OFFLINE
