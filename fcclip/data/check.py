@@ -84,7 +84,8 @@ def check_dataset(name: str, full: bool = False, workers: int = 0) -> Report:
         raise ValueError(f'there is no dataset "{name}"; {hint}')
     spec = REGISTERED.get(name)
     expected = spec.sizes if spec else ()
-    report = partial(Report, name, str(dataset_root().absolute()), expected=expected, full=full)
+    root = (spec.root if spec else dataset_root)()
+    report = partial(Report, name, str(root.absolute()), expected=expected, full=full)
     try:
         records = read_records(spec) if spec else DatasetCatalog.get(name)
         expectations = _expectations(name, full)

@@ -35,6 +35,7 @@ class DatasetSpec:
         layout: where its files lie and how they are read; None for a set that has metadata only.
         how_to_get: what to do when files are missing.
         sizes: numbers of images that a whole copy may have; empty if unknown.
+        root: gives the folder that the layout's paths start from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class DatasetSpec:
     layout: Layout | None = None
     how_to_get: str = ""
     sizes: tuple[int, ...] = ()
+    root: Callable[[], Path] = dataset_root
 
 
 class LazyMetadata(Metadata):
@@ -52,11 +54,18 @@ class LazyMetadata(Metadata):
     pickle is an ordinary Metadata with the values of that moment.
     """
 
-    __slots__ = ("_classes", "_paths")  # not in __dict__, which holds the visible attributes
+    __slots__ = ("_classes", "_paths", "_root")  # not in __dict__, which holds the visible attributes
 
-    def __init__(self, name: str, classes: Callable[[], dict[str, Any]], paths: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        classes: Callable[[], dict[str, Any]],
+        paths: Mapping[str, str],
+        root: Callable[[], Path] = dataset_root,
+    ) -> None:
         object.__setattr__(self, "_classes", classes)
         object.__setattr__(self, "_paths", dict(paths))
+        object.__setattr__(self, "_root", root)
         super().__init__(name=name)
 
     def __getattr__(self, key: str) -> Any:
@@ -64,7 +73,7 @@ class LazyMetadata(Metadata):
         if key.startswith("__"):
             raise AttributeError(key)
         if key in self._paths:
-            return str(dataset_root() / self._paths[key])
+            return str(self._root() / self._paths[key])
         if self._fill():
             return getattr(self, key)
         return super().__getattr__(key)
@@ -93,7 +102,7 @@ def register(spec: DatasetSpec) -> None:
     paths = spec.layout.metadata_paths() if spec.layout else {}
     constants = dict(spec.constants)
     REGISTERED[spec.name] = spec
-    MetadataCatalog[spec.name] = LazyMetadata(spec.name, lambda: {**spec.classes(), **constants}, paths)
+    MetadataCatalog[spec.name] = LazyMetadata(spec.name, lambda: {**spec.classes(), **constants}, paths, spec.root)
     if spec.layout:
         DatasetCatalog[spec.name] = partial(load_dataset, spec)
 
@@ -123,7 +132,7 @@ def read_records(spec: DatasetSpec) -> list[Record]:
     """As `load_dataset`, but none of the files that the records name need exist."""
     if spec.layout is None:
         raise ValueError(f'"{spec.name}" has metadata only and cannot be loaded')
-    root = dataset_root()
+    root = spec.root()
     require_files(spec, root)
     return spec.layout.load(root, MetadataCatalog.get(spec.name))
 

@@ -1,0 +1,59 @@
+"""PanoShapes, rendered into the cache folder when it is first used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from detectron2.data.catalog import Metadata
+
+from fcclip.data.datasets.layouts import PanopticLayout, Record
+from fcclip.data.datasets.registry import DatasetSpec, register
+from fcclip.data.panoshapes.dataset import SPLITS, WORLD, class_metadata, write_split
+from fcclip.text_cache import cache_directory
+
+
+@dataclass(frozen=True)
+class RenderedLayout(PanopticLayout):
+    """A COCO panoptic layout whose files are rendered if they are not there.
+
+    Attributes:
+        split: key of ``SPLITS``.
+    """
+
+    split: str = ""
+
+    def required(self) -> list[str]:
+        return []
+
+    def load(self, root: Path, metadata: Metadata) -> list[Record]:
+        write_split((root / self.panoptic_json).parent, SPLITS[self.split])
+        return super().load(root, metadata)
+
+
+def register_all() -> None:
+    """Register every split."""
+    for split in SPLITS.values():
+        folder = f"{WORLD}/{split.name}"
+        register(
+            DatasetSpec(
+                name=f"panoshapes_{split.name}_panoptic",
+                classes=partial(class_metadata, split.classes),
+                constants={"evaluator_type": "coco_panoptic_seg", "ignore_label": 255, "label_divisor": 1000},
+                layout=RenderedLayout(
+                    images=f"{folder}/images",
+                    panoptic=f"{folder}/panoptic",
+                    panoptic_json=f"{folder}/panoptic.json",
+                    sem_seg=f"{folder}/semantic",
+                    instances_json=f"{folder}/instances.json",
+                    integer_ids=True,
+                    split=split.name,
+                ),
+                sizes=(split.scenes,),
+                root=cache_directory,
+            )
+        )
+
+
+register_all()

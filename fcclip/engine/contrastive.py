@@ -1,0 +1,147 @@
+"""Train a small convolutional CLIP on image-caption pairs, with open_clip's model and loss."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from open_clip import ClipLoss
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from fcclip.atomic import atomic_path
+from fcclip.clip.convnext import ConvNeXtTower
+from fcclip.clip.loading import LoadedClip, load_clip
+from fcclip.config import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
+from fcclip.data.panoshapes.batches import MosaicPlan, Mosaics, PairBatch, PairBatches
+
+logger = logging.getLogger(__name__)
+
+MAX_LOG_SCALE = 4.6052  # ln 100, as in CLIP
+CHECKPOINT = "last.pth"
+WEIGHTS = "clip.safetensors"
+
+
+@dataclass(frozen=True)
+class ContrastivePlan:
+    """How a CLIP is trained.
+
+    Attributes:
+        model: open_clip's name of it, or a model description.
+        steps: optimiser steps; the learning rate rises in the first tenth of them, then falls to 0.
+        learning_rate: its peak.
+        weight_decay: of matrices and kernels; none for biases, norms and the temperature.
+        seed: of weights and world.
+        mosaics: what a batch is made of.
+    """
+
+    model: str
+    steps: int
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    seed: int = 0
+    mosaics: MosaicPlan = field(default_factory=MosaicPlan)
+
+
+class ContrastiveTrainer:
+    """Trains a CLIP and writes it to a folder; going on in that folder goes on with the training."""
+
+    def __init__(self, plan: ContrastivePlan, output: Path) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan = plan
+        self.output = output
+        self.clip = load_clip(plan.model, "")
+        self.model: Any = self.clip.model
+        self.loss = ClipLoss()
+        self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, plan.learning_rate, total_steps=plan.steps + 1, pct_start=0.1, cycle_momentum=False
+        )
+        self.step = 0
+        self.seconds = 0.0
+
+    def train(self, checkpoint_period: int = 250, log_period: int = 50) -> LoadedClip:
+        """Train the steps that are left; write a checkpoint every `checkpoint_period` steps, the weights at the end."""
+        self._resume()
+        stream = PairBatches(self.plan.seed, self.step, self.plan.mosaics)
+        batches = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+        self.model.train()
+        while self.step < self.plan.steps:
+            start = time.perf_counter()
+            value = self._update(next(batches))
+            self.seconds += time.perf_counter() - start
+            if self.step % log_period == 0:
+                logger.info("step %d of %d: loss %.3f, %.0f s", self.step, self.plan.steps, value, self.seconds)
+            if self.step % checkpoint_period == 0:
+                self._save()
+        self.model.eval()
+        with atomic_path(self.output / WEIGHTS) as scratch:
+            save_file({key: tensor.contiguous() for key, tensor in self.model.state_dict().items()}, scratch)
+        return self.clip
+
+    def _update(self, batch: PairBatch) -> float:
+        """One optimiser step; its loss."""
+        model = self.model
+        images = F.normalize(torch.cat([embed_tiles(model, mosaics) for mosaics in batch.mosaics]), dim=-1)
+        texts = model.encode_text(self.clip.tokenizer(batch.captions), normalize=True)
+        loss = self.loss(images, texts, model.logit_scale.exp())
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        self.optimizer.step()
+        self.scheduler.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, MAX_LOG_SCALE)
+        self.step += 1
+        return loss.item()
+
+    def _save(self) -> None:
+        state = {
+            "plan": asdict(self.plan),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        with atomic_path(self.output / CHECKPOINT) as scratch:
+            torch.save(state, scratch)
+
+    def _resume(self) -> None:
+        path = self.output / CHECKPOINT
+        if not path.is_file():
+            return
+        state = torch.load(path, weights_only=True)
+        if state["plan"] != asdict(self.plan):
+            raise ValueError(f"{path} is of a training with other settings; choose another output folder")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def embed_tiles(model: Any, mosaics: Mosaics) -> Tensor:
+    """CLIP embeddings of the tiles: their mean features through CLIP's head; (n * grid**2, E), row by row."""
+    tower = ConvNeXtTower(model.visual)
+    dense = tower.extract_features(normalize_pixels(mosaics.images))["clip_vis_dense"]
+    pooled = F.adaptive_avg_pool2d(dense, mosaics.grid)
+    return tower.embed_pooled(pooled.flatten(2).transpose(1, 2)).flatten(0, 1)
+
+
+def normalize_pixels(images: Tensor) -> Tensor:
+    """(..., 3, H, W) uint8 -> float32 with CLIP's mean and deviation taken out."""
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD))
+    return (images.float() - mean) / deviation
+
+
+def _groups(model: nn.Module, weight_decay: float) -> Sequence[dict[str, Any]]:
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
