@@ -13,7 +13,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-from fcclip.modeling.deformable_attention import MSDeformAttn, Shapes
+from fcclip.modeling.deformable import MSDeformAttn, Shapes
 from fcclip.modeling.layers import xavier_init
 from fcclip.modeling.position_encoding import sine_encoding
 

@@ -1,0 +1,10 @@
+"""Multi-scale deformable attention: every query samples a few points of every level of a feature pyramid.
+
+:mod:`layer` holds the projections, :mod:`backends` chooses who samples: plain PyTorch, the compiled operator of a
+package, or Triton kernels on a GPU.
+"""
+
+from fcclip.modeling.deformable.backends import BACKENDS, Shapes
+from fcclip.modeling.deformable.layer import MSDeformAttn
+
+__all__ = ["BACKENDS", "MSDeformAttn", "Shapes"]
