@@ -1,3 +1,5 @@
+from collections.abc import Collection
+
 import pytest
 import torch
 from detectron2.structures import Instances
@@ -8,11 +10,11 @@ from fcclip.inference.instance import InstanceInference, boxes_of_masks
 from fcclip.inference.masks import MaskUpsampler, bands, feed_bands, resize_matrix
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
-from tests.inference import reference
+from tools import plain as reference
 
 PADDED, IMAGE = (64, 96), (57, 90)
 OUTPUTS = [(57, 90), (40, 61), (123, 200)]
-THINGS = {0, 2}
+THINGS = frozenset({0, 2})
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +100,7 @@ def test_panoptic_of_void_alone_is_empty() -> None:
     assert segments == []
 
 
-def instances(logits: Tensor, masks: Tensor, output, count: int, class_ids: set[int] | None) -> Instances:
+def instances(logits: Tensor, masks: Tensor, output, count: int, class_ids: Collection[int] | None) -> Instances:
     inference = InstanceInference(logits, output, count, class_ids)
     feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference])
     return inference.result()
