@@ -42,6 +42,8 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.ALLOW_RANDOM_WEIGHTS = False  # without it, a model whose CLIP or head was not loaded refuses to run
     node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
+    node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.acceleration)
+    node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native (package torch-ms-deform-attn)
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)
@@ -69,6 +71,8 @@ def _add_training_keys(cfg: CfgNode) -> None:
     cfg.INPUT.DROP_VANISHED_SEGMENTS = False  # leave out segments that a crop does not show (published: empty masks)
     cfg.SOLVER.ACCUMULATION_STEPS = 1  # forward passes among which the IMS_PER_BATCH images of a step are divided
     cfg.SOLVER.AMP.DTYPE = "float16"  # float16 (CUDA only) or bfloat16, where AMP.ENABLED
+    cfg.INPUT.RESIZING_TEST = "pillow"  # library that resizes test images: pillow, or opencv (no averaging)
+    cfg.SOLVER.LEAST_LR = 1e-6  # rate at which LR_SCHEDULER_NAME WarmupPolyToLeastLR ends
     cfg.SOLVER.LOG_PERIOD = 20  # iterations from one line of the log to the next
     cfg.SOLVER.BEST_CHECKPOINT = CfgNode()
     cfg.SOLVER.BEST_CHECKPOINT.METRIC = ""  # e.g. "panoptic_seg/PQ": keep model_best.pth by it; "": do not

@@ -10,7 +10,6 @@ from typing import Any, Protocol, overload
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data.transforms import ResizeShortestEdge, ResizeTransform
 from detectron2.modeling import build_model
 from PIL import Image
 from yaml import YAMLError
@@ -19,6 +18,7 @@ from fcclip.config import get_cfg
 from fcclip.io import read_image
 from fcclip.meta_arch.vocabularies import VocabularyPair
 from fcclip.pretrained import find_pretrained
+from fcclip.resizing import ResizeShorterSide
 from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState, load_weights
@@ -64,20 +64,26 @@ class Segmenter:
         min_size: length in pixels to which the shorter side of a picture is resized.
         max_size: the most that the longer side may get.
         input_format: order of the colour channels that the model expects, "RGB" or "BGR".
+        resizing: the library that resizes, "pillow" or "opencv".
 
     Raises:
         RuntimeError: the model's weights are random, and it was not built to run with such.
     """
 
     def __init__(
-        self, model: OpenVocabularyModel, min_size: int = 800, max_size: int = 1333, input_format: str = "RGB"
+        self,
+        model: OpenVocabularyModel,
+        min_size: int = 800,
+        max_size: int = 1333,
+        input_format: str = "RGB",
+        resizing: str = "pillow",
     ) -> None:
         model.weights.check(training=False)
         model.eval()
         model.semantic_labels_only = True
         self.model = model
         self.vocabulary: Vocabulary | None = None
-        self._min_size, self._max_size = min_size, max_size
+        self._resize = ResizeShorterSide(min_size, max_size, resizing)
         self._reverse_channels = input_format == "BGR"
 
     @classmethod
@@ -110,7 +116,8 @@ class Segmenter:
         model = build_model(cfg)
         if cfg.MODEL.WEIGHTS:
             load_weights(model, cfg.MODEL.WEIGHTS)
-        return cls(model, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.FORMAT)
+        node = cfg.INPUT
+        return cls(model, node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, node.FORMAT, node.RESIZING_TEST)
 
     @classmethod
     def from_pretrained(
@@ -192,11 +199,8 @@ class Segmenter:
     def _to_input(self, image: np.ndarray) -> dict[str, Any]:
         """A picture as Detectron2's models take it: a resized (3, H, W) float tensor, and the size of the result."""
         height, width = image.shape[:2]
-        pixels = image[..., ::-1] if self._reverse_channels else image
-        shape = ResizeShortestEdge.get_output_shape(height, width, self._min_size, self._max_size)
-        new_height, new_width = (max(1, side) for side in shape)  # a very long picture would lose its other side
-        resize = ResizeTransform(height, width, new_height, new_width, interp=Image.Resampling.BILINEAR)
-        resized = resize.apply_image(np.ascontiguousarray(pixels))
+        pixels = np.ascontiguousarray(image[..., ::-1] if self._reverse_channels else image)
+        resized = self._resize.get_transform(pixels).apply_image(pixels)
         tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1))).float()
         return {"image": tensor, "height": height, "width": width}
 

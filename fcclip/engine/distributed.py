@@ -113,12 +113,16 @@ def first_host(nodes: str) -> str:
 
 
 def distribute(model: nn.Module) -> nn.Module:
-    """Wrap a model so that the gradients of all processes are averaged; alone it stays as it is."""
+    """Wrap a model so that the gradients of all processes are averaged; alone it stays as it is.
+
+    A model says with a true attribute ``has_unused_parameters`` that some of its parameters never get a gradient.
+    """
     if comm.get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
     devices = [torch.cuda.current_device()] if on_gpu else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    unused = bool(getattr(model, "has_unused_parameters", False))
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, find_unused_parameters=unused)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 import weakref
@@ -16,7 +17,6 @@ from detectron2.engine import DefaultTrainer, hooks
 from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation import verify_results
 from detectron2.modeling import build_model
-from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.parameters import describe_parameters
 from fcclip.engine.precision import Precision
 from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
+from fcclip.engine.schedule import build_lr_scheduler
 from fcclip.engine.writers import build_writers
 
 logger = logging.getLogger(__name__)
@@ -110,8 +111,19 @@ class Trainer(TrainerBase):
                 self.best.resume()
 
     def train(self) -> dict[str, Any]:
-        """Train until MAX_ITER; the last evaluation's results, on the main process."""
-        super().train(self.start_iter, self.max_iter)
+        """Train until MAX_ITER; the last evaluation's results, on the main process.
+
+        Raises:
+            RuntimeError: the disk of OUTPUT_DIR is full.
+        """
+        try:
+            super().train(self.start_iter, self.max_iter)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise RuntimeError(
+                f"the disk of {self.cfg.OUTPUT_DIR} is full at iteration {self.iter}; make room and go on with --resume"
+            ) from error
         if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
             verify_results(self.cfg, self.last_results)
         return self.last_results

@@ -40,6 +40,7 @@ class ZeroShotModel(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    has_unused_parameters = True  # the decoders' self-attention, and what follows the last layer's scores
 
     def __init__(
         self,

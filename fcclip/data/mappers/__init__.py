@@ -17,6 +17,7 @@ from fcclip.data.mappers.mask_former import (
     MaskFormerSemanticDatasetMapper,
 )
 from fcclip.data.mappers.test_time import TestMapper
+from fcclip.data.mappers.zero_shot import ZeroShotMapper
 
 __all__ = [
     "TRAIN_MAPPERS",
@@ -27,17 +28,19 @@ __all__ = [
     "MaskFormerSemanticDatasetMapper",
     "TestMapper",
     "TrainMapper",
+    "ZeroShotMapper",
     "build_train_mapper",
 ]
 
 logger = logging.getLogger(__name__)
 
-TRAIN_MAPPERS: dict[str, type[TrainMapper]] = {
+TRAIN_MAPPERS: dict[str, type[TrainMapper] | type[ZeroShotMapper]] = {
     "coco_panoptic_lsj": COCOPanopticNewBaselineDatasetMapper,
     "coco_instance_lsj": COCOInstanceNewBaselineDatasetMapper,
     "mask_former_semantic": MaskFormerSemanticDatasetMapper,
     "mask_former_panoptic": MaskFormerPanopticDatasetMapper,
     "mask_former_instance": MaskFormerInstanceDatasetMapper,
+    "zero_shot": ZeroShotMapper,
 }
 
 

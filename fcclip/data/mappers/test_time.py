@@ -10,6 +10,7 @@ from detectron2.data import transforms as T
 
 from fcclip.data.mappers.base import CONSUMED, to_channels_first
 from fcclip.data.mappers.reading import read_image
+from fcclip.resizing import ResizeShorterSide
 
 
 class TestMapper:
@@ -29,7 +30,9 @@ class TestMapper:
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {
-            "augmentations": [T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")],
+            "augmentations": [
+                ResizeShorterSide(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.RESIZING_TEST)
+            ],
             "image_format": cfg.INPUT.FORMAT,
         }
 

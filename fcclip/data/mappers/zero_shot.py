@@ -1,0 +1,89 @@
+"""The mapper of ZegCLIP's and Cascade-CLIP's training: image and label map, augmented as published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+
+from fcclip.data.mappers.base import CONSUMED, to_channels_first
+from fcclip.data.mappers.photometric import distort_colors, random_crop, random_flip, random_rescale
+from fcclip.data.mappers.reading import CHANNEL_ORDERS, read_image, read_label_map, require_key
+
+
+class ZeroShotMapper:
+    """Turns a record of a dataset with label maps into a training sample: rescale, crop, flip, change colours.
+
+    The sample has the record's keys, less those of its annotation files, and
+        image: (3, h, w) uint8, h and w at most the crop (the model pads it, after normalising),
+        sem_seg: (h, w) int64, class ids and 255,
+        height, width: size of the file's image.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool = True,
+        *,
+        long: int,
+        short: int,
+        scales: tuple[float, float],
+        crop: int,
+        largest_share: float,
+        image_format: str,
+    ) -> None:
+        """
+        Args:
+            is_train: must be true; tests use `TestMapper`.
+            long, short: sides of the box that an image fits into at scale 1.
+            scales: range of the scale.
+            crop: side of the square that is cut out.
+            largest_share: a crop is redrawn if one class covers more of it than this.
+            image_format: channel order of the result, RGB or BGR.
+        """
+        if not is_train:
+            raise ValueError("ZeroShotMapper makes training samples only; use fcclip.data.mappers.TestMapper")
+        self.long, self.short, self.scales = long, short, scales
+        self.crop, self.largest_share = crop, largest_share
+        self.image_format = image_format
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        return {
+            "is_train": is_train,
+            "long": cfg.INPUT.MAX_SIZE_TRAIN,
+            "short": cfg.INPUT.MIN_SIZE_TRAIN[0],
+            "scales": (cfg.INPUT.MIN_SCALE, cfg.INPUT.MAX_SCALE),
+            "crop": cfg.MODEL.ZERO_SHOT.CROP_SIZE,
+            "largest_share": cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Make one sample; the record is left as it is.
+
+        Raises:
+            FileNotFoundError: a file of the record is missing.
+            ValueError: a file is damaged, the two sizes differ, or the record has no label map.
+        """
+        image = read_image(record, "BGR")
+        path = require_key(record, "sem_seg_file_name", "zero_shot")
+        labels = read_label_map(path).astype(np.uint8)
+        if labels.shape != image.shape[:2]:
+            raise ValueError(f"label map {path} has size {labels.shape}, but its image {image.shape[:2]}")
+        sample = {key: value for key, value in record.items() if key not in CONSUMED}
+        sample["height"], sample["width"] = labels.shape
+        image, labels = self.augment(image, labels)
+        sample["image"] = to_channels_first(image[..., ::-1][..., CHANNEL_ORDERS[self.image_format]])
+        sample["sem_seg"] = torch.from_numpy(labels.astype(np.int64))
+        return sample
+
+    def augment(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A random variant of a BGR image (H, W, 3) and its label map (H, W), both uint8."""
+        image, labels = random_rescale(image, labels, self.long, self.short, self.scales)
+        image, labels = random_crop(image, labels, self.crop, self.largest_share)
+        image, labels = random_flip(image, labels)
+        return distort_colors(image), labels
