@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="of the training")
     parser.add_argument("--metric", default="panoptic_seg/PQ", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("training.png"), help="picture (default: %(default)s)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     path = options.output_dir / "metrics.json"
     if not path.is_file():
-        parser.error(f"{path} does not exist; is {options.output_dir} the OUTPUT_DIR of a training?")
+        parser.error(f"{options.output_dir} has no {path.name}; is it the OUTPUT_DIR of a training?")
     curves = {name: read_curve(path, name) for name in ("total_loss", options.metric)}
     if not curves["total_loss"]:
         parser.error(f"{path} holds no losses yet")

@@ -1,5 +1,6 @@
 """The training loop: it learns, accumulates, resumes to the bit, and says what went wrong."""
 
+import errno
 import json
 import logging
 
@@ -128,6 +129,15 @@ def test_predictions_that_are_not_finite_name_the_iteration(tmp_path):
     trainer.model.void_embedding.weight.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="iteration 0: the predictions"):
         trainer.train()
+
+
+def test_a_full_disk_names_the_iteration(tmp_path, monkeypatch):
+    def write(writer):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("detectron2.utils.events.JSONWriter.write", write)
+    with pytest.raises(RuntimeError, match="is full at iteration 1; make room and go on with --resume"):
+        Trainer(training_cfg(tmp_path)).train()
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
