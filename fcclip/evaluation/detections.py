@@ -12,20 +12,28 @@ from detectron2.structures import Instances
 Detection = dict[str, Any]
 
 
-def encode_masks(masks: torch.Tensor) -> list[dict[str, Any]]:
-    """Run-length encode masks, all in one call.
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """Run-length encode a mask, column by column as COCO does.
+
+    Only the columns from the first to the last that the mask touches are looked at: for most objects far faster than
+    pycocotools' own encoder, and the code is the same.
 
     Args:
-        masks: (n, h, w); a pixel belongs to the mask where it is non-zero.
+        mask: (h, w) bool.
 
     Returns:
-        n COCO RLEs with `counts` as text, so that they fit into JSON.
+        A COCO RLE with `counts` as text, so that it fits into JSON.
     """
-    if masks.shape[0] == 0:
-        return []
-    # COCO's codec wants (h, w, n) in Fortran order, which in memory is (n, w, h) in C order.
-    columns = (masks != 0).to(torch.uint8).transpose(1, 2).contiguous().cpu().numpy()
-    return [{**rle, "counts": rle["counts"].decode("ascii")} for rle in rle_codec.encode(columns.transpose(2, 1, 0))]
+    height, width = mask.shape
+    columns = np.flatnonzero(mask.any(axis=0))
+    first, last = (int(columns[0]), int(columns[-1]) + 1) if columns.size else (0, 0)
+    inside = np.concatenate(([False], mask[:, first:last].T.reshape(-1), [False]))
+    edges = first * height + np.flatnonzero(inside[1:] != inside[:-1])
+    counts = np.diff(edges, prepend=0, append=height * width)
+    if counts[-1] == 0:
+        counts = counts[:-1]
+    encoded = rle_codec.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
 
 
 def encode_instances(instances: Instances, image_id: int | str) -> list[Detection]:
@@ -40,7 +48,7 @@ def encode_instances(instances: Instances, image_id: int | str) -> list[Detectio
         Records with `image_id`, `category_id` (as in `pred_classes`), `score`, `bbox` (x, y, width, height) and
         `segmentation`.
     """
-    rles = encode_masks(instances.pred_masks)
+    rles = [encode_mask((mask != 0).cpu().numpy()) for mask in instances.pred_masks]
     return [
         {"image_id": image_id, "category_id": category, "score": score, "bbox": box, "segmentation": rle}
         for category, score, box, rle in zip(

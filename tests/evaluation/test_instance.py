@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fcclip.evaluation.detections import encode_instances, encode_masks
+from fcclip.evaluation.detections import encode_instances, encode_mask
 from fcclip.evaluation.instance import InstanceSegEvaluator
 from tests.evaluation.catalog import Register
 from tests.evaluation.instance_samples import coco_annotations, predictions, rle, write_json
@@ -151,9 +151,13 @@ def test_all_zero_boxes_are_taken_from_the_masks():
     assert encode_instances(instances, 1)[0]["bbox"] == [1.0, 1.0, 3.0, 2.0]
 
 
-def test_masks_are_encoded_as_one_by_one():
-    masks = torch.rand(5, 7, 9) > 0.5
-    assert encode_masks(masks) == [rle(mask.numpy()) for mask in masks]
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 9), (30, 1), (1, 30)])
+def test_masks_are_encoded_as_pycocotools_does(shape, density: float):
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        mask = generator.random(shape) < density
+        assert encode_mask(mask) == rle(mask)
 
 
 def test_errors(register: Register, tmp_path: Path):
