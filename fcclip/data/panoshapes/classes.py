@@ -79,3 +79,12 @@ SEEN_CLASSES = tuple(entry for entry in CLASSES if entry.seen)
 def unseen_ids(classes: Sequence[ShapesClass] = CLASSES) -> list[int]:
     """Contiguous ids of the classes that are unseen in training."""
     return [index for index, entry in enumerate(classes) if not entry.seen]
+
+
+def group_of(entry: ShapesClass) -> str:
+    """The group under which results are told: "seen thing", "unseen pair", "unseen shape", "seen stuff", ..."""
+    if not entry.is_thing:
+        return "seen stuff" if entry.seen else "unseen stuff"
+    if entry.seen:
+        return "seen thing"
+    return "unseen shape" if entry.shape in UNSEEN_SHAPES else "unseen pair"

@@ -105,7 +105,7 @@ def _write_scene(index: int, folder: Path, split: Split, side: int) -> Record:
     scene = split.scene(index, side)
     stem = _stem(index)
     with atomic_path(folder / "images" / f"{stem}.jpg") as scratch:
-        Image.fromarray(scene.image).save(scratch, quality=JPEG_QUALITY)
+        Image.fromarray(scene.image).save(scratch, quality=JPEG_QUALITY, subsampling=0)
     write_panoptic_png(folder / "panoptic" / f"{stem}.png", scene.ids)
     with atomic_path(folder / "semantic" / f"{stem}.png") as scratch:
         Image.fromarray(label_map(scene)).save(scratch)

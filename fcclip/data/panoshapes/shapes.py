@@ -125,7 +125,7 @@ def _heart() -> Outline:
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return [np.stack([x, 2.5 - y], axis=1) / 17]
+    return [np.stack([x, -1 - y], axis=1) / 17.4]
 
 
 @cache
@@ -151,7 +151,7 @@ def _crescent() -> Outline:
     outer, inner = np.linspace(0.8, 2 * np.pi - 0.8, 44), np.linspace(2 * np.pi - 1.13, 1.13, 36)
     arc = 0.97 * np.stack([np.cos(outer), np.sin(outer)], axis=1)
     bite = np.stack([0.34 + 0.77 * np.cos(inner), 0.77 * np.sin(inner)], axis=1)
-    return [np.concatenate([arc, bite]) + np.array([0.1, 0])]
+    return [0.96 * (np.concatenate([arc, bite]) + np.array([0.1, 0]))]
 
 
 @cache
