@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.projects.deeplab import build_lr_scheduler as build_detectron2_scheduler
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import _LRScheduler
 
 POLY_TO_LEAST = "WarmupPolyToLeastLR"
 
@@ -18,26 +18,47 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
     Raises:
         ValueError: the name is unknown.
     """
-    if cfg.SOLVER.LR_SCHEDULER_NAME == POLY_TO_LEAST:
-        return poly_to_least(cfg, optimizer)
+    node = cfg.SOLVER
+    if node.LR_SCHEDULER_NAME == POLY_TO_LEAST:
+        return PolyToLeastLR(
+            optimizer, node.MAX_ITER, node.POLY_LR_POWER, node.LEAST_LR, node.WARMUP_ITERS, node.WARMUP_FACTOR
+        )
     return build_detectron2_scheduler(cfg, optimizer)
 
 
-def poly_to_least(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LambdaLR:
-    """A polynomial decay from each group's rate to SOLVER.LEAST_LR, times a linear warm-up.
+class PolyToLeastLR(_LRScheduler):  # the base class whose state Detectron2 puts into checkpoints
+    """A polynomial decay from each group's rate to a least one, times a linear warm-up.
 
-    At iteration t of T, before the step: ``(b - least) * (1 - t / T) ** power + least``; during the warm-up times
-    ``1 - (1 - t / WARMUP_ITERS) * (1 - WARMUP_FACTOR)``.
+    At iteration t of T, before the step: ``(rate - least) * (1 - t / T) ** power + least``; during the warm-up times
+    ``1 - (1 - t / warmup) * (1 - warmup_factor)``.
+
+    Args:
+        optimizer: its groups' rates are those of the start.
+        iterations: T.
+        power: of the decay.
+        least: the rate at T.
+        warmup: iterations of the warm-up; 0 for none.
+        warmup_factor: factor at t = 0.
 
     Source: mmsegmentation's "poly" policy, as ZegCLIP and Cascade-CLIP use it.
     """
-    node = cfg.SOLVER
 
-    def factor(base: float, iteration: int) -> float:
-        decay = max(1 - iteration / node.MAX_ITER, 0.0) ** node.POLY_LR_POWER
-        rate = (base - node.LEAST_LR) * decay + node.LEAST_LR
-        remaining = max(1 - iteration / node.WARMUP_ITERS, 0.0) if node.WARMUP_ITERS else 0.0
-        return rate / base * (1 - remaining * (1 - node.WARMUP_FACTOR))
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        iterations: int,
+        power: float,
+        least: float,
+        warmup: int = 0,
+        warmup_factor: float = 0.0,
+    ) -> None:
+        self.iterations, self.power, self.least = iterations, power, least
+        self.warmup, self.warmup_factor = warmup, warmup_factor
+        super().__init__(optimizer)
 
-    bases = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
-    return LambdaLR(optimizer, [lambda iteration, base=base: factor(base, iteration) for base in bases])
+    def get_lr(self) -> list[Any]:
+        """The rate of each group at the present iteration."""
+        decay = max(1 - self.last_epoch / self.iterations, 0.0) ** self.power
+        remaining = max(1 - self.last_epoch / self.warmup, 0.0) if self.warmup else 0.0
+        factor = 1 - remaining * (1 - self.warmup_factor)
+        return [((base - self.least) * decay + self.least) * factor for base in self.base_lrs]
