@@ -14,9 +14,11 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
+from fcclip.acceleration import accelerate
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run
+from fcclip.engine.evaluation import evaluate_test_sets
 from fcclip.engine.setup import argument_parser, load_config, setup
 from fcclip.engine.trainer import Trainer
 
@@ -38,7 +40,8 @@ def evaluate(cfg: CfgNode, resume: bool) -> dict[str, Any]:
     """Evaluate MODEL.WEIGHTS, or with --resume the last checkpoint of OUTPUT_DIR."""
     model = Trainer.build_model(cfg)
     TrainingCheckpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    results = Trainer.test(cfg, model)
+    accelerate(model, cfg)
+    results = evaluate_test_sets(cfg, model, with_tta=cfg.TEST.AUG.ENABLED)
     if comm.is_main_process():
         verify_results(cfg, results)
     return results

@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
+from fcclip.data.mappers import TestMapper
 from fcclip.engine.distributed import unwrapped
-from fcclip.engine.evaluation import ask_for_dataset, build_test_loader
 from fcclip.engine.trainer import Trainer
 from fcclip.engine.writers import peak_memory
 from fcclip.evaluation.build import build_evaluator
+from fcclip.evaluation.loop import evaluation_mode
 
 logger = logging.getLogger(__name__)
 
@@ -87,14 +87,14 @@ def _train_one_step(trainer: Trainer) -> None:
 
 
 def _segment_one_image(trainer: Trainer, name: str) -> None:
-    model = unwrapped(trainer.model).eval()
-    ask_for_dataset(model, name)
+    model: Any = unwrapped(trainer.model)
+    model.set_metadata(MetadataCatalog.get(name))
     evaluator = build_evaluator(trainer.cfg, name)
     evaluator.reset()
-    inputs = next(iter(build_test_loader(trainer.cfg, name)), None)
+    inputs = next(iter(build_detection_test_loader(trainer.cfg, name, mapper=TestMapper(trainer.cfg))), None)
     if inputs is not None:  # there may be more processes than images
         start = time.perf_counter()
-        with torch.no_grad():
+        with evaluation_mode(model):
             evaluator.process(inputs, model(inputs))
         logger.info("%s: %s segmented in %.1f s", name, inputs[0]["file_name"], time.perf_counter() - start)
     comm.synchronize()

@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fcclip.engine.best import BestCheckpoint
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import distribute, unwrapped
-from fcclip.engine.evaluation import evaluate
+from fcclip.engine.evaluation import evaluate_test_sets
 from fcclip.engine.loader import Sample, TrainLoader, build_train_loader
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.parameters import describe_parameters
@@ -81,8 +81,8 @@ class Trainer(TrainerBase):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-        """See :func:`fcclip.engine.evaluation.evaluate`."""
-        return evaluate(cfg, model)
+        """See :func:`fcclip.engine.evaluation.evaluate_test_sets`."""
+        return evaluate_test_sets(cfg, model)
 
     def build_hooks(self) -> list[HookBase]:
         """Checkpoints come before the evaluation, so that one which fails costs no training."""
