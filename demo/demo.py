@@ -68,6 +68,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
     parser.add_argument("--random-weights", action="store_true", help="run without trained weights, to try things out")
+    parser.add_argument("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -95,7 +96,11 @@ def main(arguments: list[str] | None = None) -> int:
             needs_window = options.output is None and options.json is None
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
             cfg = read_config(
-                options.config_file, options.opts, device=options.device, random_weights=options.random_weights
+                options.config_file,
+                options.opts,
+                device=options.device,
+                random_weights=options.random_weights,
+                fast=options.fast,
             )
             vocabulary = _choose_vocabulary(options, cfg)
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run

@@ -14,6 +14,7 @@ the network's time does not depend on them, but far more queries compete in the 
 from __future__ import annotations
 
 import argparse
+import copy
 import platform
 import resource
 import statistics
@@ -30,8 +31,10 @@ from unittest.mock import patch
 
 import torch
 from detectron2.modeling import build_model
+from torch import Tensor
 
 import fcclip
+from fcclip.acceleration import FAST_OPTIONS, accelerate
 from fcclip.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.text import TextClassifier
@@ -50,7 +53,7 @@ VARIATIONS: dict[str, list[dict[str, Any]]] = {
     "sizes": [{"size": size} for size in ((400, 600), (800, 1199), (1024, 2048))],
     "batch": [{"batch": count} for count in (1, 2, 4)],
 }
-COMPUTATIONS = ("plain", "ours", "ours, labels only")
+COMPUTATIONS = ("plain", "ours", "labels only", "fast")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,16 @@ def computation(name: str, model: FCCLIP) -> AbstractContextManager[None]:
     """The context in which the model computes as the name says."""
     if name == "plain":
         return plain(model)
-    return patch.multiple(model, semantic_labels_only=True) if "labels" in name else nullcontext()
+    return patch.multiple(model, semantic_labels_only=True) if name == "labels only" else nullcontext()
+
+
+def accelerated(model: FCCLIP) -> FCCLIP:
+    """A copy that computes as `--fast` does."""
+    cfg = fcclip.get_cfg()
+    cfg.merge_from_list(list(FAST_OPTIONS))
+    model = copy.deepcopy(model)
+    accelerate(model, cfg)
+    return model
 
 
 @contextmanager
@@ -150,40 +162,52 @@ def measure(setting: Setting, computations: tuple[str, ...], repeats: int) -> di
     generator = torch.Generator().manual_seed(0)
     height, width = setting.size
     inputs = [{"image": torch.rand(3, height, width, generator=generator) * 255} for _ in range(setting.batch)]
+    models = {name: accelerated(model) if name == "fast" else model for name in computations}
     timings = {name: Timing() for name in computations}
     for turn in range(repeats + 1):
         results = {}
         for name, timing in timings.items():
             record = timing if turn else Timing()
-            with torch.no_grad(), computation(name, model), timed_parts(model, record):
-                start = now(model.device)
-                results[name] = model(inputs)
-                record.total.append(now(model.device) - start)
+            chosen = models[name]
+            with torch.no_grad(), computation(name, chosen), timed_parts(chosen, record):
+                start = now(chosen.device)
+                results[name] = chosen(inputs)
+                record.total.append(now(chosen.device) - start)
         if not turn:
             compare(results)
     return timings
 
 
 def compare(results: dict[str, list[dict[str, Any]]]) -> None:
-    """Check that all computations give the results of the first."""
+    """Check that all computations give the results of the first; of the fast one, print how far its scores are off."""
     reference_name, reference = next(iter(results.items()))
     for name, result in results.items():
-        for one, other in zip(reference, result, strict=True):
-            scores = one["sem_seg"]
-            if other["sem_seg"].ndim == 3:
-                error = (other["sem_seg"] - scores).abs().max() / scores.abs().max()
-                agrees = bool(error < 1e-4)
-            else:
-                best, chosen = scores.amax(0), scores.gather(0, other["sem_seg"][None])[0]
-                agrees = bool(((best - chosen) <= 1e-4 * best.abs()).all())
-            differing = (one["panoptic_seg"][0] != other["panoptic_seg"][0]).float().mean()
-            if not agrees or differing > 1e-4:
-                raise RuntimeError(f'"{name}" and "{reference_name}" give different results; do not trust the times')
+        pairs = list(zip(reference, result, strict=True))
+        scores = max(_score_error(one["sem_seg"], other["sem_seg"]) for one, other in pairs)
+        if name == "fast":
+            print(f"fast: semantic scores are off by up to {scores:.1%} of the largest score")
+            continue
+        pixels = max(_differing(one["panoptic_seg"][0], other["panoptic_seg"][0]) for one, other in pairs)
+        if max(scores, pixels) > 1e-4:
+            raise RuntimeError(f'"{name}" and "{reference_name}" give different results; do not trust the times')
+
+
+def _differing(one: Tensor, other: Tensor) -> float:
+    return (one != other).float().mean().item()
+
+
+def _score_error(scores: Tensor, other: Tensor) -> float:
+    """Largest difference of scores (C, H, W) relative to the largest score; of labels, how much the best class lost."""
+    if other.ndim == 2:
+        return ((scores.amax(0) - scores.gather(0, other[None])[0]) / scores.max()).max().item()
+    return ((other - scores).abs().max() / scores.max()).item()
 
 
 def peak_memory(setting: Setting, name: str) -> tuple[float, float]:
     """GB of a process that does nothing but build the model and one image: after building, and at most."""
     model = build(setting)
+    if name == "fast":
+        model = accelerated(model)
     built = _resident()
     height, width = setting.size
     with torch.no_grad(), computation(name, model):

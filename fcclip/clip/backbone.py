@@ -27,6 +27,7 @@ class CLIP(ClipBackbone):
     def __init__(self, cfg: CfgNode, input_shape: ShapeSpec | None = None) -> None:
         super().__init__(cfg)
         self.tower = _image_tower(self.clip_model.visual, self.model_name)
+        self._image_dtype, self._memory_format = torch.float32, torch.contiguous_format
         self._out_features = [*STRIDES, "clip_embedding"]
         self._out_feature_strides = {**STRIDES, "clip_embedding": -1}
         self._out_feature_channels = {**self.tower.channels, "clip_embedding": self.dim_latent}
@@ -39,17 +40,27 @@ class CLIP(ClipBackbone):
     def size_divisibility(self) -> int:
         return -1
 
+    def convert_image_tower(self, dtype: torch.dtype, channels_last: bool) -> None:
+        """Convert the convolutions of the image tower for good; the head that embeds masks keeps its precision."""
+        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        for module in self.tower.convolutional_part:
+            module.to(dtype).to(memory_format=self._memory_format)
+        self._image_dtype = dtype
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Features of normalised images.
 
         Args:
-            images: (B, 3, H, W).
+            images: (B, 3, H, W) float32.
 
         Returns:
-            ``stem``, ``res2`` to ``res5`` (strides 4 to 32) and ``clip_vis_dense``, (B, C, H/32, W/32).
+            ``stem``, ``res2`` to ``res5`` (strides 4 to 32) and ``clip_vis_dense``, (B, C, H/32, W/32), in the
+            precision of the image tower.
         """
-        return self.tower.extract_features(images)
+        images = images.to(dtype=self._image_dtype, memory_format=self._memory_format)
+        features = self.tower.extract_features(images)
+        return {name: x.contiguous(memory_format=self._memory_format) for name, x in features.items()}
 
     def extract_features(self, images: Tensor) -> dict[str, Tensor]:
         """The same as calling the module."""
@@ -58,7 +69,7 @@ class CLIP(ClipBackbone):
     @torch.no_grad()
     def embed_masks(self, dense: Tensor, mask_logits: Tensor) -> Tensor:
         """CLIP embeddings of masks: ``clip_vis_dense`` (B, C, h, w) and logits (B, Q, h, w) -> (B, Q, E)."""
-        return self.tower.embed_masks(dense, mask_logits)
+        return self.tower.embed_masks(dense.float(), mask_logits)
 
     @torch.no_grad()
     def visual_prediction_forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:

@@ -22,14 +22,18 @@ class ConvNeXtTower:
         widths = [stage.blocks[-1].conv_dw.out_channels for stage in trunk.stages]
         return dict(zip(["stem", "res2", "res3", "res4", "res5"], [stem, *widths], strict=True))
 
+    @property
+    def convolutional_part(self) -> list[nn.Module]:
+        return [self.visual.trunk.stem, self.visual.trunk.stages, self.visual.trunk.norm_pre]
+
     def extract_features(self, images: Tensor) -> dict[str, Tensor]:
         trunk = self.visual.trunk
         features = {"stem": trunk.stem(images)}
         x = features["stem"]
         for level, stage in enumerate(trunk.stages, start=2):
             x = stage(x)
-            features[f"res{level}"] = x.contiguous()
-        features["clip_vis_dense"] = trunk.norm_pre(x).contiguous()
+            features[f"res{level}"] = x
+        features["clip_vis_dense"] = trunk.norm_pre(x)
         return features
 
     def embed_masks(self, dense: Tensor, mask_logits: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcclip.clip.positions import resize_positions
 
@@ -22,6 +22,10 @@ class ResNetTower:
         layers = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
         widths = [layer[-1].conv3.out_channels for layer in layers]
         return dict(zip(["stem", "res2", "res3", "res4", "res5"], [visual.conv3.out_channels, *widths], strict=True))
+
+    @property
+    def convolutional_part(self) -> list[nn.Module]:
+        return [module for name, module in self.visual.named_children() if name != "attnpool"]
 
     def extract_features(self, images: Tensor) -> dict[str, Tensor]:
         visual = self.visual

@@ -97,6 +97,7 @@ class FCCLIP(nn.Module):
         self.panoptic_on = panoptic_on
         self.instance_on = instance_on
         self.semantic_labels_only = False
+        self.decoder_dtype = torch.float32
         self.test_topk_per_image = test_topk_per_image
         self.geometric_ensemble_alpha = geometric_ensemble_alpha
         self.geometric_ensemble_beta = geometric_ensemble_beta
@@ -194,7 +195,8 @@ class FCCLIP(nn.Module):
     def _results(self, batch: ImageList, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         features = self.backbone(batch.tensor)
         text = self._text()
-        outputs = self.sem_seg_head(features, text)
+        with torch.autocast(self.device.type, self.decoder_dtype, enabled=self.decoder_dtype != torch.float32):
+            outputs = self.sem_seg_head(features, text)
         masks = outputs["pred_masks"]
         class_logits = self._ensemble(features["clip_vis_dense"], masks, outputs["pred_logits"], text)
         padded = (batch.tensor.shape[-2], batch.tensor.shape[-1])

@@ -55,6 +55,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.fine_feature = fine_feature
+        self.allow_autocast = False
         self.input_proj = nn.ModuleList(_input_projection(input_shape[name].channels, width) for name in in_features)
         self.transformer = DeformableEncoder(len(in_features), width, heads, layers, dropout, attention_backend)
         self.mask_features = Conv2d(width, mask_dim, kernel_size=1)
@@ -81,7 +82,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         }
 
     def forward_features(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Decode; in float32 even under autocast.
+        """Decode; in float32 even under autocast, unless :attr:`allow_autocast` is set.
 
         Args:
             features: backbone features by name.
@@ -90,7 +91,8 @@ class MSDeformAttnPixelDecoder(nn.Module):
             mask features (B, mask_dim, H/4, W/4), the coarsest transformer output, and all three, coarse to fine, each
             (B, width, h, w).
         """
-        with torch.autocast(device_type=features[self.fine_feature].device.type, enabled=False):
+        device = features[self.fine_feature].device.type
+        with torch.autocast(device, enabled=self.allow_autocast and torch.is_autocast_enabled(device)):
             inputs = [
                 project(features[name].float()) for project, name in zip(self.input_proj, self.in_features, strict=True)
             ]

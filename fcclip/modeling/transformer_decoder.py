@@ -138,11 +138,18 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
         return final
 
     def predict(self, queries: Tensor, mask_features: Tensor, text: TextClassifier) -> dict[str, Any]:
-        """Masks and class logits of queries (B, Q, D); a mask is classified by its query and its pooled features."""
-        decoded = self.decoder_norm(queries)
-        masks = self._masks(decoded, mask_features)
-        pooled = self._mask_pooling_proj(mask_pool(mask_features, masks))
-        logits = classify(self.class_embed(pooled + decoded), text, self.logit_scale)
+        """Masks and class logits of queries (B, Q, D); a mask is classified by its query and its pooled features.
+
+        At inference in float32, since the results are compared with thresholds and with each other.
+        """
+        device = queries.device.type
+        with torch.autocast(device, enabled=self.training and torch.is_autocast_enabled(device)):
+            if not self.training:
+                queries, mask_features = queries.float(), mask_features.float()
+            decoded = self.decoder_norm(queries)
+            masks = self._masks(decoded, mask_features)
+            pooled = self._mask_pooling_proj(mask_pool(mask_features, masks))
+            logits = classify(self.class_embed(pooled + decoded), text, self.logit_scale)
         return {"pred_logits": logits, "pred_masks": masks}
 
     def _masks(self, decoded: Tensor, mask_features: Tensor) -> Tensor:
