@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from fcclip.data.panoshapes.batches import Plan
 from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer
 from fcclip.engine.zero_shot import crop_accuracy, mask_accuracy
 
@@ -24,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    clip = ContrastiveTrainer(ContrastivePlan(args.model, args.steps, seed=args.seed), args.output).train()
+    clip = ContrastiveTrainer(ContrastivePlan(args.model, Plan(args.steps, args.seed)), args.output).train()
     rows = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in (64, 96, 128)}
     rows |= {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in (192, 256, 384)}
     table = [{"zero-shot accuracy, %": name, **accuracy} for name, accuracy in rows.items()]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from fcclip.atomic import atomic_path
 from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.loading import LoadedClip, load_clip
 from fcclip.config import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
-from fcclip.data.panoshapes.batches import MosaicPlan, Mosaics, PairBatch, PairBatches
+from fcclip.data.panoshapes.batches import Mosaics, PairBatch, PairBatches, Plan
+from fcclip.engine.rng import seeded_rng
 
 logger = logging.getLogger(__name__)
 
@@ -35,26 +37,22 @@ class ContrastivePlan:
 
     Attributes:
         model: open_clip's name of it, or a model description.
-        steps: optimiser steps; the learning rate rises in the first tenth of them, then falls to 0.
-        learning_rate: its peak.
+        data: the batches, one a step; its seed is that of the weights as well.
+        learning_rate: its peak; it rises to it in the first tenth of the steps, then falls to 0.
         weight_decay: of matrices and kernels; none for biases, norms and the temperature.
-        seed: of weights and world.
-        mosaics: what a batch is made of.
     """
 
     model: str
-    steps: int
+    data: Plan
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    seed: int = 0
-    mosaics: MosaicPlan = field(default_factory=MosaicPlan)
 
 
 class ContrastiveTrainer:
     """Trains a CLIP and writes it to a folder; going on in that folder goes on with the training."""
 
     def __init__(self, plan: ContrastivePlan, output: Path) -> None:
-        torch.manual_seed(plan.seed)
+        torch.manual_seed(plan.data.seed)
         self.plan = plan
         self.output = output
         self.clip = load_clip(plan.model, "")
@@ -62,7 +60,7 @@ class ContrastiveTrainer:
         self.loss = ClipLoss()
         self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, plan.learning_rate, total_steps=plan.steps + 1, pct_start=0.1, cycle_momentum=False
+            self.optimizer, plan.learning_rate, total_steps=plan.data.batches + 1, pct_start=0.1, cycle_momentum=False
         )
         self.step = 0
         self.seconds = 0.0
@@ -70,15 +68,17 @@ class ContrastiveTrainer:
     def train(self, checkpoint_period: int = 250, log_period: int = 50) -> LoadedClip:
         """Train the steps that are left; write a checkpoint every `checkpoint_period` steps, the weights at the end."""
         self._resume()
-        stream = PairBatches(self.plan.seed, self.step, self.plan.mosaics)
-        batches = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+        stream = PairBatches(self.plan.data, self.step)
         self.model.train()
-        while self.step < self.plan.steps:
-            start = time.perf_counter()
-            value = self._update(next(batches))
-            self.seconds += time.perf_counter() - start
+        losses: deque[float] = deque(maxlen=log_period)
+        start = time.perf_counter() - self.seconds
+        for batch in DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4):
+            with seeded_rng(self.plan.data.seed, self.step):  # stochastic depth, the same after a resume
+                losses.append(self._update(batch))
+            self.seconds = time.perf_counter() - start
             if self.step % log_period == 0:
-                logger.info("step %d of %d: loss %.3f, %.0f s", self.step, self.plan.steps, value, self.seconds)
+                mean = sum(losses) / len(losses)
+                logger.info("step %d of %d: loss %.3f, %.0f s", self.step, stream.plan.batches, mean, self.seconds)
             if self.step % checkpoint_period == 0:
                 self._save()
         self.model.eval()

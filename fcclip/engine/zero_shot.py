@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,8 @@ def mask_accuracy(clip: LoadedClip, side: int = SIDE, scenes: int = 100) -> Accu
 
 def _name(clip: LoadedClip, embeddings: Tensor, text: TextClassifier) -> list[int]:
     """The class of each embedding (1, Q, E)."""
-    return classify(embeddings, text, clip.model.logit_scale)[0].argmax(dim=-1).tolist()
+    model: Any = clip.model
+    return classify(embeddings, text, model.logit_scale)[0].argmax(dim=-1).tolist()
 
 
 def _stack(pairs: Sequence[Pair]) -> Tensor:

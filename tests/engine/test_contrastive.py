@@ -6,17 +6,17 @@ import torch
 
 from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.loading import load_clip
-from fcclip.data.panoshapes.batches import MosaicPlan, Mosaics
+from fcclip.data.panoshapes.batches import Mosaics, Phase, Plan
 from fcclip.engine import zero_shot
 from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer, embed_tiles, normalize_pixels
 from tests.tiny import CLIP_DESCRIPTIONS
 
 TINY = str(CLIP_DESCRIPTIONS["convnext"])
-MOSAICS = MosaicPlan(side=64, counts={2: 2, 1: 1}, fresh=1, pool=4)
+PHASES = (Phase(0.5, side=32, counts={1: 9}), Phase(0.5, side=64, counts={2: 2, 1: 1}))
 
 
 def plan(steps: int) -> ContrastivePlan:
-    return ContrastivePlan(TINY, steps, mosaics=MOSAICS)
+    return ContrastivePlan(TINY, Plan(steps, phases=PHASES, fresh=1, pool=4))
 
 
 def test_training_changes_every_weight_and_writes_a_clip_that_loads(tmp_path: Path):

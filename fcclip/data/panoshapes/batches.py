@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,11 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from fcclip.data.panoshapes.classes import CLASSES, ShapesClass
-from fcclip.data.panoshapes.crops import SCENE_SIDE, Pair, crop_pair
-from fcclip.data.panoshapes.scene import Scene, render_scene
-
-CROWD = (5, 9)  # objects a scene: more than in the dataset, so that a scene yields many crops
+from fcclip.data.panoshapes.crops import FILL, SCENE_SIDE, Pair, crop_pair
+from fcclip.data.panoshapes.scene import Scene, Segment, render_scene
 
 
 @dataclass(frozen=True)
@@ -40,86 +37,114 @@ class PairBatch:
 
 
 @dataclass(frozen=True)
-class MosaicPlan:
-    """What a batch is made of.
+class Phase:
+    """What the batches of a part of the training are made of.
 
     Attributes:
+        share: of all batches.
         side: of a mosaic, pixels.
         counts: tiles per row -> number of such mosaics.
+        fill: range of the size of an object in its tile, as a share of the tile's side.
+    """
+
+    share: float
+    side: int
+    counts: dict[int, int]
+    fill: tuple[float, float] = FILL
+
+
+# Large objects in pictures of their own are learned several times faster, and what was learned stays: so they come
+# first, then objects of every size among other tiles.
+CURRICULUM = (
+    Phase(0.6, side=64, counts={1: 81}, fill=(0.8, 1.0)),
+    Phase(0.4, side=192, counts={3: 5, 2: 9}),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stream of batches.
+
+    Attributes:
+        batches: their number.
+        seed: of the world that is seen.
+        phases: one after the other; their shares add up to 1.
         fresh: new scenes per batch.
         pool: the latest scenes, from which crops are cut; each scene serves `pool / fresh` batches.
     """
 
-    side: int = 192
-    counts: dict[int, int] = field(default_factory=lambda: {3: 5, 2: 9})
+    batches: int
+    seed: int = 0
+    phases: tuple[Phase, ...] = CURRICULUM
     fresh: int = 6
     pool: int = 72
 
+    def phase(self, number: int) -> Phase:
+        """The phase of a batch."""
+        end = 0.0
+        for phase in self.phases:
+            end += phase.share
+            if number < round(end * self.batches):
+                return phase
+        return self.phases[-1]
+
 
 class PairBatches(IterableDataset[PairBatch]):
-    """An endless stream of batches; batch `n` depends on the seed and on `n` alone, so that a run can be resumed.
+    """The batches of a plan; number `n` depends on the plan and on `n` alone, so that a run can be resumed.
 
     A convolutional CLIP reads small tiles side by side at the cost of one picture. What a tile has around it is then
     other tiles rather than zero padding, so the features of a place learn to tell what is there, whatever is beside
     it, as pooling over masks needs it.
 
     Args:
-        seed: of the world that is seen.
+        plan: what they are made of.
         start: number of the first batch.
-        plan: the sizes.
-        classes: what occurs in the scenes.
     """
 
-    def __init__(
-        self, seed: int, start: int = 0, plan: MosaicPlan | None = None, classes: Sequence[ShapesClass] = CLASSES
-    ) -> None:
-        self.seed = seed
+    def __init__(self, plan: Plan, start: int = 0) -> None:
+        self.plan = plan
         self.start = start
-        self.plan = plan or MosaicPlan()
-        self.classes = classes
 
     def __iter__(self) -> Iterator[PairBatch]:
         cv2.setNumThreads(1)
-        plan, number = self.plan, self.start
-        scenes = [self._scene(index) for index in range(number * plan.fresh, number * plan.fresh + plan.pool)]
-        while True:
-            yield self._batch(np.random.default_rng([self.seed, 1, number]), scenes)
+        plan = self.plan
+        begin = self.start * plan.fresh
+        scenes = [self._scene(index) for index in range(begin, begin + plan.pool)]
+        for number in range(self.start, plan.batches):
+            yield self._batch(np.random.default_rng([plan.seed, 1, number]), scenes, plan.phase(number))
             first = plan.pool + number * plan.fresh
             scenes = scenes[plan.fresh :] + [self._scene(index) for index in range(first, first + plan.fresh)]
-            number += 1
 
     def _scene(self, index: int) -> Scene:
-        rng = np.random.default_rng([self.seed, 0, index])
-        return render_scene(rng, SCENE_SIDE, SCENE_SIDE, self.classes, objects=CROWD)
+        return render_scene(np.random.default_rng([self.plan.seed, 0, index]), SCENE_SIDE, SCENE_SIDE)
 
-    def _batch(self, rng: np.random.Generator, scenes: list[Scene]) -> PairBatch:
-        sizes = [(grid, count) for grid, count in self.plan.counts.items()]
-        sides = [self.plan.side // grid for grid, count in sizes for _ in range(count * grid**2)]
-        pairs = self._pairs(rng, scenes, sides)
+    def _batch(self, rng: np.random.Generator, scenes: list[Scene], phase: Phase) -> PairBatch:
+        sides = [phase.side // grid for grid, count in phase.counts.items() for _ in range(count * grid**2)]
+        pairs = _pairs(rng, scenes, sides, phase.fill)
         mosaics, at = [], 0
-        for grid, count in sizes:
+        for grid, count in phase.counts.items():
             tiles = pairs[at : at + count * grid**2]
             mosaics.append(Mosaics(_lay_out([pair.image for pair in tiles], grid), grid))
             at += len(tiles)
         return PairBatch(mosaics, [pair.caption for pair in pairs])
 
-    def _pairs(self, rng: np.random.Generator, scenes: list[Scene], sides: list[int]) -> list[Pair]:
-        """A pair for each side. Every class occurs once before one occurs twice: no caption fits two pictures."""
-        places: dict[int, list[tuple[int, int]]] = {}
-        for number, scene in enumerate(scenes):
-            for order, segment in enumerate(scene.segments):
-                places.setdefault(segment.category, []).append((number, order))
-        pairs: list[Pair] = []
-        while len(pairs) < len(sides):
-            for category in rng.permutation(sorted(places)):
-                number, order = places[category][rng.integers(len(places[category]))]
-                scene = scenes[number]
-                pair = crop_pair(rng, scene, scene.segments[order], sides[len(pairs)], self.classes)
-                if pair is not None:
-                    pairs.append(pair)
-                if len(pairs) == len(sides):
-                    break
-        return pairs
+
+def _pairs(rng: np.random.Generator, scenes: list[Scene], sides: list[int], fill: tuple[float, float]) -> list[Pair]:
+    """A pair for each side. Every class occurs once before one occurs twice, so that no caption fits two pictures."""
+    places: dict[int, list[tuple[Scene, Segment]]] = {}
+    for scene in scenes:
+        for segment in scene.segments:
+            places.setdefault(segment.category, []).append((scene, segment))
+    pairs: list[Pair] = []
+    while len(pairs) < len(sides):
+        for category in rng.permutation(sorted(places)).tolist():
+            scene, segment = places[category][rng.integers(len(places[category]))]
+            pair = crop_pair(rng, scene, segment, sides[len(pairs)], fill=fill)
+            if pair is not None:
+                pairs.append(pair)
+            if len(pairs) == len(sides):
+                break
+    return pairs
 
 
 def _lay_out(tiles: list[np.ndarray], grid: int) -> Tensor:

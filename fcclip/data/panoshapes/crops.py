@@ -41,13 +41,23 @@ def all_pairs(
 
 
 def crop_pair(
-    rng: np.random.Generator, scene: Scene, segment: Segment, side: int, classes: Sequence[ShapesClass]
+    rng: np.random.Generator,
+    scene: Scene,
+    segment: Segment,
+    side: int,
+    classes: Sequence[ShapesClass] = CLASSES,
+    fill: tuple[float, float] = FILL,
 ) -> Pair | None:
-    """A crop of one segment with its caption; None for stuff that nowhere fills a crop."""
+    """A crop (side, side) of one segment with its caption; None for stuff that nowhere fills a crop.
+
+    Args:
+        classes: those that the scene was rendered with.
+        fill: range of the size of an object in its crop, as a share of the crop's side.
+    """
     entry = classes[segment.category]
     if entry.is_thing:
         surface = _surface(scene, segment, classes)
-        window = _window_of_thing(rng, scene.ids == segment.id)
+        window = _window_of_thing(rng, scene.ids == segment.id, fill)
         caption = caption_of_thing(rng, entry, segment, surface)
     else:
         found = _window_of_stuff(rng, scene.ids == segment.id)
@@ -60,10 +70,10 @@ def crop_pair(
 Window = tuple[float, float, float]  # centre x, centre y, side, in pixels
 
 
-def _window_of_thing(rng: np.random.Generator, mask: np.ndarray) -> Window:
+def _window_of_thing(rng: np.random.Generator, mask: np.ndarray, fill: tuple[float, float]) -> Window:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    side = extent / rng.uniform(*FILL)
+    side = extent / rng.uniform(*fill)
     slack = max(0.1 * extent, (side - extent) / 2)
     x, y = (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2
     return x + rng.uniform(-slack, slack), y + rng.uniform(-slack, slack), side

@@ -1,16 +1,15 @@
-from itertools import islice
-
 import numpy as np
 import torch
 
 from fcclip.data.panoshapes import CLASSES, Scene, Segment
-from fcclip.data.panoshapes.batches import MosaicPlan, PairBatches
+from fcclip.data.panoshapes.batches import PairBatches, Phase, Plan
 from fcclip.data.panoshapes.captions import SIZES, caption_of_stuff, caption_of_thing, size_word
 from fcclip.data.panoshapes.classes import STUFF
 from fcclip.data.panoshapes.crops import all_pairs, crop_pair
 from fcclip.data.panoshapes.scene import DIAMETER
 
-PLAN = MosaicPlan(side=96, counts={3: 2, 1: 1}, fresh=1, pool=4)
+PHASES = (Phase(0.5, side=96, counts={3: 2, 1: 1}), Phase(0.5, side=64, counts={1: 4}))
+PLAN = Plan(batches=4, seed=7, phases=PHASES, fresh=1, pool=4)
 
 
 def test_captions_of_a_thing_are_true():
@@ -64,7 +63,7 @@ def test_test_pairs_follow_the_seed():
 
 
 def test_a_batch_has_a_caption_a_tile_and_no_class_twice():
-    batch = next(iter(PairBatches(0, plan=PLAN)))
+    batch = next(iter(PairBatches(PLAN)))
     assert [(mosaics.grid, tuple(mosaics.images.shape)) for mosaics in batch.mosaics] == [
         (3, (2, 3, 96, 96)),
         (1, (1, 3, 96, 96)),
@@ -84,8 +83,9 @@ def test_tiles_lie_row_by_row():
 
 
 def test_a_stream_that_starts_later_goes_on_as_if_it_had_not_stopped():
-    whole = list(islice(PairBatches(7, plan=PLAN), 3))
-    rest = next(iter(PairBatches(7, start=2, plan=PLAN)))
+    whole = list(PairBatches(PLAN))
+    rest = next(iter(PairBatches(PLAN, start=2)))
     assert rest.captions == whole[2].captions
     assert all(torch.equal(a.images, b.images) for a, b in zip(rest.mosaics, whole[2].mosaics, strict=True))
     assert whole[0].captions != whole[1].captions
+    assert [len(batch.captions) for batch in whole] == [19, 19, 4, 4]
