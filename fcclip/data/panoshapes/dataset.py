@@ -50,9 +50,9 @@ class Split:
 SPLITS = {
     split.name: split
     for split in (
-        Split("train_seen", 1001, 3000, SEEN_CLASSES),
+        Split("train_seen", 1001, 2000, SEEN_CLASSES),
         Split("val_seen", 1002, 300, SEEN_CLASSES),
-        Split("train_all", 1003, 3000, CLASSES),
+        Split("train_all", 1003, 2000, CLASSES),
         Split("val_all", 1004, 300, CLASSES),
     )
 }
