@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fcclip.packed_weights import unpack_rows
 from fcclip.torchscript import read_torchscript_state
 
 WRAPPERS = ("model", "state_dict")  # keys under which trainers keep the weights
@@ -37,7 +38,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} holds no weights; give a checkpoint of a model")
     if all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    return tensors
+    return unpack_rows(tensors)
 
 
 def holds_prefix(path: str | Path, prefix: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcclip.data.panoshapes.classes import ShapesClass
+from fcclip.data.panoshapes.classes import CLASSES, PATTERNS, ShapesClass
 from fcclip.data.panoshapes.scene import DIAMETER, Segment
 
 # A thing takes an article, stuff as well in the prompts of FC-CLIP, so both occur with and without one.
@@ -61,3 +61,8 @@ def size_word(size: float) -> str:
     least, greatest = DIAMETER
     third = int(len(SIZES) * (size - least) / (greatest - least))
     return SIZES[min(max(third, 0), len(SIZES) - 1)]
+
+
+def all_words() -> list[str]:
+    """Texts that together have every word of every caption."""
+    return [*FRAMES, *STUFF_FRAMES, *SIZES, *PATTERNS, " on ", *(entry.name for entry in CLASSES)]
