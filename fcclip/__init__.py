@@ -7,6 +7,7 @@ import fcclip.modeling  # noqa: F401, both register by name
 from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
 from fcclip.meta_arch.cascade_clip import CascadeCLIP
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.two_stage import TwoStage
 from fcclip.meta_arch.zegclip import ZegCLIP
 from fcclip.segmentation import Segmentation
 from fcclip.segmenter import Segmenter
@@ -19,6 +20,7 @@ __all__ = [
     "Category",
     "Segmentation",
     "Segmenter",
+    "TwoStage",
     "Vocabulary",
     "ZegCLIP",
     "add_fcclip_config",

@@ -198,7 +198,10 @@ class FCCLIP(nn.Module):
         with torch.autocast(self.device.type, self.decoder_dtype, enabled=self.decoder_dtype != torch.float32):
             outputs = self.sem_seg_head(features, text)
         masks = outputs["pred_masks"]
-        class_logits = self._ensemble(features["clip_vis_dense"], masks, outputs["pred_logits"], text)
+        dense = features["clip_vis_dense"]
+        coarse_masks = F.interpolate(masks, size=dense.shape[-2:], mode="bilinear", align_corners=False)
+        embeddings = self._embed_masks(batch.tensor, dense, masks, coarse_masks)
+        class_logits = self._ensemble(outputs["pred_logits"], embeddings, coarse_masks, text)
         padded = (batch.tensor.shape[-2], batch.tensor.shape[-1])
         results = []
         for i, (x, size) in enumerate(zip(batched_inputs, batch.image_sizes, strict=True)):
@@ -211,15 +214,24 @@ class FCCLIP(nn.Module):
         void = F.normalize(self.void_embedding.weight, dim=-1)
         return self.vocabularies.classifier(self.training, self.device).with_void(void)
 
-    def _ensemble(self, dense: Tensor, masks: Tensor, in_vocab: Tensor, text: TextClassifier) -> Tensor:
+    def _embed_masks(self, images: Tensor, dense: Tensor, masks: Tensor, coarse_masks: Tensor) -> Tensor:
+        """CLIP embeddings (B, Q, E) of the masks, pooled from the features of the whole image.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            dense: (B, C, H/32, W/32) CLIP features.
+            masks: (B, Q, H/4, W/4) logits.
+            coarse_masks: the same at the resolution of ``dense``.
+        """
+        return self.backbone.embed_masks(dense, coarse_masks)
+
+    def _ensemble(self, in_vocab: Tensor, embeddings: Tensor, coarse_masks: Tensor, text: TextClassifier) -> Tensor:
         """Class logits (B, Q, C + 1) of both classifiers together."""
-        masks = F.interpolate(masks, size=dense.shape[-2:], mode="bilinear", align_corners=False)
-        embeddings = self.backbone.embed_masks(dense, masks)
         out_vocab = classify(embeddings, text, self.backbone.clip_model.logit_scale)[..., :-1]
         seen = self.vocabularies.seen(self.device)
         exponents = torch.where(seen, self.geometric_ensemble_alpha, self.geometric_ensemble_beta)
         if self.ensemble_on_valid_mask:
-            valid = (masks > 0).flatten(2).any(dim=-1, keepdim=True)
+            valid = (coarse_masks > 0).flatten(2).any(dim=-1, keepdim=True)
             exponents = exponents * valid
         return geometric_ensemble(in_vocab, out_vocab, exponents)
 
