@@ -167,6 +167,8 @@ def backward_kernel(
 
     offset = block[:, None] * (HEADS * D) + channel[None, :]
     grad = tl.load(grad_out + offset, mask=live[:, None] & (channel < D)[None, :], other=0.0).to(SUM)
+    if FIXED_POINT:
+        scale = tl.load(units)
     for level in range(LEVELS):
         height = tl.load(level_shapes + 2 * level)
         width = tl.load(level_shapes + 2 * level + 1)
@@ -191,7 +193,7 @@ def backward_kernel(
                     grad_weight += product * share_x * share_y
                     addend = grad * (weight * share_x * share_y)[:, None]
                     if FIXED_POINT:
-                        addend = (addend * tl.load(units)).to(tl.int64)
+                        addend = (addend * scale).to(tl.int64)
                     tl.atomic_add(grad_value + level_start + offset, addend, mask=inside, sem="relaxed")
             location_type = grad_locations.dtype.element_ty
             tl.store(grad_locations + 2 * sample, (grad_x * weight * width).to(location_type), mask=live)
