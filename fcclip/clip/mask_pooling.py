@@ -17,6 +17,6 @@ def mask_pool(features: Tensor, mask_logits: Tensor) -> Tensor:
 
     Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.2.
     """
-    masks = (mask_logits.detach() > 0).to(features.dtype).flatten(2)
-    weights = masks / (masks.sum(dim=-1, keepdim=True) + 1e-8)
+    weights = (mask_logits.detach() > 0).to(features.dtype).flatten(2)
+    weights /= weights.sum(dim=-1, keepdim=True) + 1e-8
     return weights @ features.flatten(2).transpose(1, 2)

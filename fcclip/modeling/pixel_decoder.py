@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         self.mask_features = Conv2d(width, mask_dim, kernel_size=1)
         weight_init.c2_xavier_fill(self.mask_features)
         self.adapter_1 = _pyramid_conv(input_shape[fine_feature].channels, width, kernel_size=1)
-        self.layer_1 = _pyramid_conv(width, width, kernel_size=3, activation=F.relu)
+        self.layer_1 = _pyramid_conv(width, width, kernel_size=3, activation=partial(F.relu, inplace=True))
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -99,7 +99,9 @@ class MSDeformAttnPixelDecoder(nn.Module):
             levels = self.transformer(inputs)
             fine = self.adapter_1(features[self.fine_feature].float())
             coarse = F.interpolate(levels[-1], size=fine.shape[-2:], mode="bilinear", align_corners=False)
-            return self.mask_features(self.layer_1(fine + coarse)), levels[0], levels
+            coarse += fine  # in place, as these are the largest maps of the decoder
+            del fine
+            return self.mask_features(self.layer_1(coarse)), levels[0], levels
 
 
 class DeformableEncoder(nn.Module):
