@@ -194,11 +194,12 @@ class FCCLIP(nn.Module):
 
     def _results(self, batch: ImageList, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         features = self.backbone(batch.tensor)
+        dense = features["clip_vis_dense"]
         text = self._text()
         with torch.autocast(self.device.type, self.decoder_dtype, enabled=self.decoder_dtype != torch.float32):
             outputs = self.sem_seg_head(features, text)
+        del features  # the larger ones have served
         masks = outputs["pred_masks"]
-        dense = features["clip_vis_dense"]
         coarse_masks = F.interpolate(masks, size=dense.shape[-2:], mode="bilinear", align_corners=False)
         embeddings = self._embed_masks(batch.tensor, dense, masks, coarse_masks)
         class_logits = self._ensemble(outputs["pred_logits"], embeddings, coarse_masks, text)
