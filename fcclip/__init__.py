@@ -6,6 +6,7 @@ import fcclip.data.datasets
 import fcclip.modeling  # noqa: F401, both register by name
 from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
 from fcclip.meta_arch.cascade_clip import CascadeCLIP
+from fcclip.meta_arch.dense_clip import DenseCLIP, DenseCLIPPlus
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.meta_arch.two_stage import TwoStage
 from fcclip.meta_arch.zegclip import ZegCLIP
@@ -18,6 +19,8 @@ __all__ = [
     "FCCLIP",
     "CascadeCLIP",
     "Category",
+    "DenseCLIP",
+    "DenseCLIPPlus",
     "Segmentation",
     "Segmenter",
     "TwoStage",

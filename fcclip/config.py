@@ -147,6 +147,7 @@ def _add_zero_shot_keys(cfg: CfgNode) -> None:
     node.DICE_WEIGHT = 1.0  # weight of the dice loss
     node.TEMPLATES = "single"  # prompts a name is put into: single, or multiple (15)
     node.TEXT_EMBEDDINGS = ""  # .npy file with a row for each class of the first of DATASETS.TEST, instead of prompts
+    node.GUIDED_ITERATIONS = 2000  # DenseCLIPPlus: steps in which plain CLIP guesses the labels of unseen classes
     node.SEEN_PENALTY = 0.1  # subtracted from the score of seen classes; 0 after transductive training
     node.CROP_SIZE = 512  # side of training crops and of the window that slides over test images
     node.STRIDE = 426  # from one window to the next

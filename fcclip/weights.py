@@ -33,12 +33,13 @@ class WeightState:
     Args:
         backbone: the CLIP, which knows where its weights came from.
         allow_random: run all the same.
+        has_head: whether there is anything but the CLIP to be trained.
     """
 
-    def __init__(self, backbone: ClipBackbone, allow_random: bool) -> None:
+    def __init__(self, backbone: ClipBackbone, allow_random: bool, has_head: bool = True) -> None:
         self._backbone = backbone
         self._allow_random = allow_random
-        self._head_is_random = True
+        self._head_is_random = has_head
 
     @property
     def random_parts(self) -> list[str]:

@@ -94,14 +94,38 @@ class ViTCLIP(ClipBackbone):
         patches[self.depth - 1] = _patch_map(tokens, grid)
         return ViTFeatures(patches, F.normalize(tokens[:, 0], dim=-1, eps=0.0))
 
-    def embed_patches(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Images (B, 3, H, W) -> tokens (B, 1 + h * w, D) that enter the first block, and (h, w)."""
+    def value_patches(self, images: Tensor) -> Tensor:
+        """What each patch of normalised images would give to the class token of plain CLIP: (B, E, h, w) unit vectors.
+
+        The last block's attention is left out, its value and output projections are kept.
+
+        Source: MaskCLIP (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022), section 3.2.
+        """
+        visual = self.clip_model.visual
+        x, grid = self.embed_patches(images, class_embeddings=1)
+        *earlier, last = visual.transformer.resblocks
+        for layer in earlier:
+            x = self._run(layer, x)
+        width = x.shape[-1]
+        values = F.linear(last.ln_1(x), last.attn.in_proj_weight[2 * width :], last.attn.in_proj_bias[2 * width :])
+        return _patch_map(visual.ln_post(last.attn.out_proj(values)) @ visual.proj, grid)
+
+    def embed_patches(self, images: Tensor, class_embeddings: int = 2) -> tuple[Tensor, tuple[int, int]]:
+        """The tokens that enter the first block.
+
+        Args:
+            images: (B, 3, H, W).
+            class_embeddings: how often the class embedding is added: once in CLIP; twice in the published zero-shot
+                systems, to the class token and to its position.
+
+        Returns:
+            (B, 1 + h * w, D), and (h, w).
+        """
         visual = self.clip_model.visual
         patches = visual.conv1(images)
         height, width = patches.shape[-2:]
         positions = visual.positional_embedding
-        # The published systems add the class embedding twice: to the class token, and to its position.
-        class_token = (2 * visual.class_embedding + positions[0]).expand(len(images), 1, -1)
+        class_token = (class_embeddings * visual.class_embedding + positions[0]).expand(len(images), 1, -1)
         patches = patches.flatten(2).transpose(1, 2) + resize_positions(positions[1:], height, width)
         return visual.ln_pre(torch.cat([class_token, patches], dim=1)), (height, width)
 

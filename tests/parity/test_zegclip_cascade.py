@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fcclip.clip.positions import resize_positions
+from fcclip.evaluation.semantic_metrics import semantic_metrics
 from fcclip.inference.sliding import resize_scores, slide
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.mmseg_keys import to_ours, to_published
@@ -248,3 +249,22 @@ def test_published_names_survive_conversion(path) -> None:
     state = {key: torch.empty(shape, device="meta") for key, shape in names.items()}
     back = to_published(to_ours(state))
     assert {key: tensor.shape for key, tensor in back.items()} == {key: tensor.shape for key, tensor in state.items()}
+
+
+def test_metrics() -> None:
+    """The published evaluation: a class that is predicted but has no pixel counts as 0."""
+    arrays, recorded = (
+        np.load(FOLDER / "metrics_inputs.npz"),
+        json.loads((FOLDER / "metrics_reference.json").read_text()),
+    )
+    truth, predicted = arrays["gt_raw"].astype(int) - 1, arrays["pred"]
+    known = (truth >= 0) & (truth < 20)
+    confusion = np.zeros((21, 20), np.int64)
+    np.add.at(confusion, (predicted[known], truth[known]), 1)
+    metrics = semantic_metrics(confusion, [15, 16, 17, 18, 19])
+    expected = recorded["eval_results"]
+    assert round(metrics["pACC"], 2) == pytest.approx(100 * expected["aAcc"])
+    assert round(metrics["mIoU_absent_as_zero"], 2) == pytest.approx(100 * expected["mIoU"])
+    assert f"{metrics['mIoU_seen_absent_as_zero']:.1f}" == "43.4"
+    seen, unseen = metrics["mIoU_seen_absent_as_zero"], metrics["mIoU_unseen_absent_as_zero"]
+    assert metrics["hIoU_absent_as_zero"] == pytest.approx(2 * seen * unseen / (seen + unseen))

@@ -1,0 +1,110 @@
+"""Baselines: CLIP as it is, asked at every patch (MaskCLIP), and a head that learns from its answers (MaskCLIP+)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+from torch import Tensor, nn
+
+from fcclip.clip.vit import ViTCLIP
+from fcclip.meta_arch.zero_shot import ZeroShotModel
+from fcclip.modeling.zero_shot.labels import pseudo_labels
+from fcclip.weights import WeightState
+
+TEMPERATURE = 100.0  # CLIP's own, at which its training ended
+
+
+@META_ARCH_REGISTRY.register()
+class DenseCLIP(ZeroShotModel):
+    """Training-free segmentation: the patches' values are compared with the class names.
+
+    Args:
+        shared: arguments of :class:`ZeroShotModel`.
+
+    Source: Zhou et al., "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022, section 3.2.
+    """
+
+    has_unused_parameters = False
+
+    @configurable
+    def __init__(self, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.weights = WeightState(shared["backbone"], shared["allow_random_weights"], has_head=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        backbone: ViTCLIP = build_backbone(cfg)
+        return cls.shared_arguments(cfg, backbone)
+
+    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
+        return compare(self.backbone.value_patches(images), text_embeddings)
+
+
+@META_ARCH_REGISTRY.register()
+class DenseCLIPPlus(ZeroShotModel):
+    """A small head on the same patches, trained on the labels of seen classes and on guesses for unseen ones.
+
+    The guesses are those of :class:`DenseCLIP` at first and the model's own afterwards.
+
+    Args:
+        refine: patches (B, E, h, w) -> what is added to them, of the same shape.
+        guided_iterations: training steps in which CLIP guesses.
+        shared: arguments of :class:`ZeroShotModel`.
+
+    Source: MaskCLIP+ of the same paper, section 3.4 (there with a DeepLab as the student).
+    """
+
+    steps: Tensor
+    has_unused_parameters = False
+
+    @configurable
+    def __init__(self, *, refine: nn.Module, guided_iterations: int, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.refine = refine
+        self.guided_iterations = guided_iterations
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        backbone: ViTCLIP = build_backbone(cfg)
+        return {
+            **cls.shared_arguments(cfg, backbone),
+            "refine": refinement(backbone.dim_latent),
+            "guided_iterations": cfg.MODEL.ZERO_SHOT.GUIDED_ITERATIONS,
+        }
+
+    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
+        patches = self.backbone.value_patches(images)
+        return compare(F.normalize(patches + self.refine(patches), dim=1), text_embeddings)
+
+    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        guided = self.setting == "transductive" and self.steps < self.guided_iterations
+        self.steps += 1
+        if not guided:
+            return super().losses(images, labels)
+        logits = self.class_logits(images, self.vocabularies.classifier(True, self.device))
+        return self.criterion(logits, self._guided_labels(images, labels))
+
+    @torch.no_grad()
+    def _guided_labels(self, images: Tensor, labels: Tensor) -> Tensor:
+        text = self.vocabularies.classifier(True, self.device).embeddings
+        logits = compare(self.backbone.value_patches(images), text)
+        logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        return pseudo_labels(labels, logits, self.vocabularies.unseen)
+
+
+def compare(patches: Tensor, text_embeddings: Tensor) -> Tensor:
+    """Unit patches (B, E, h, w) and text rows (K, E) -> scaled cosine similarities (B, K, h, w)."""
+    return TEMPERATURE * torch.einsum("behw,ke->bkhw", patches, text_embeddings)
+
+
+def refinement(width: int) -> nn.Module:
+    """Two convolutions (B, E, h, w) -> (B, E, h, w); the last starts at zero, so that training begins at plain CLIP."""
+    last = nn.Conv2d(width, width, 3, padding=1)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU(), last)

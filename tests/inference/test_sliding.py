@@ -1,0 +1,44 @@
+"""Windows over an image, and the size of the result."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fcclip.inference import masks
+from fcclip.inference.sliding import resize_scores, resized_labels, slide, starts
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(512, [0]), (513, [0, 1]), (683, [0, 171]), (938, [0, 426]), (939, [0, 426, 427]), (300, [0])],
+)
+def test_windows_of_an_axis(size, expected) -> None:
+    assert starts(size, 512, 426) == expected
+
+
+def test_pixelwise_scores_are_not_changed() -> None:
+    """What depends on the pixel alone is the same in every window, so the average is it."""
+    image = torch.randn(3, 50, 70)
+    sizes = []
+
+    def score(windows: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(windows.shape))
+        return 2 * windows
+
+    torch.testing.assert_close(slide(image, score, 32, 20), 2 * image)
+    assert {size[-2:] for size in sizes} == {(32, 32)}
+    assert sum(size[0] for size in sizes) == 2 * 3
+
+
+def test_a_small_image_is_one_window() -> None:
+    image = torch.randn(3, 20, 70)
+    torch.testing.assert_close(slide(image, lambda windows: windows, 32, 20), image)
+
+
+@pytest.mark.parametrize("output", [(37, 90), (20, 70), (20, 33), (61, 70)])
+def test_resizing_in_bands(output, monkeypatch) -> None:
+    monkeypatch.setattr(masks, "BAND_BYTES", 4000)
+    scores = torch.randn(5, 20, 70)
+    expected = F.interpolate(scores[None], size=output, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(resize_scores(scores, output), expected, atol=1e-4, rtol=1e-4)
+    assert (resized_labels(scores, output) != expected.argmax(dim=0)).sum() <= 1
