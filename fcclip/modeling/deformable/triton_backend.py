@@ -34,7 +34,9 @@ def sample_triton(value: Tensor, shapes: Sequence[tuple[int, int]], locations: T
         ValueError: if the tensors do not fit each other, or are not on a GPU.
     """
     _check(value, shapes, locations, weights)
-    return _sample(value, locations, weights, [size for shape in shapes for size in shape])
+    largest = max(height * width for height, width in shapes)
+    wide = largest * value.shape[2] * value.shape[3] > LARGEST_INT32
+    return _sample(value, _shape_tensor(tuple(shapes), value.device), locations, weights, wide)
 
 
 def why_not(device: torch.device) -> str | None:
@@ -74,33 +76,39 @@ def _check(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, 
         )
 
 
+@lru_cache(maxsize=64)  # a copy to the GPU would wait for it
+@torch.inference_mode(False)
+def _shape_tensor(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    return torch.tensor(shapes, dtype=torch.int32, device=device)
+
+
 @torch.library.custom_op(
     "fcclip::deformable_attention",
     mutates_args=(),
-    schema="(Tensor value, Tensor locations, Tensor weights, SymInt[] shapes) -> Tensor",
+    schema="(Tensor value, Tensor level_shapes, Tensor locations, Tensor weights, bool wide) -> Tensor",
 )
-def _sample(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[int]) -> Tensor:
+def _sample(value: Tensor, level_shapes: Tensor, locations: Tensor, weights: Tensor, wide: bool) -> Tensor:
     from fcclip.modeling.deformable.triton_kernels import forward_kernel
 
     value, locations, weights = value.contiguous(), locations.contiguous(), weights.contiguous()
     out = value.new_empty(*weights.shape[:2], value.shape[2] * value.shape[3])
-    tensors = (value, _shape_tensor(tuple(shapes), value.device), locations, weights, out)
-    _launch(forward_kernel, tensors, value, weights, shapes)
+    _launch(forward_kernel, (value, level_shapes, locations, weights, out), value, weights, WIDE=wide)
     return out
 
 
 @_sample.register_fake
-def _sample_fake(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[int]) -> Tensor:
+def _sample_fake(value: Tensor, level_shapes: Tensor, locations: Tensor, weights: Tensor, wide: bool) -> Tensor:
     return value.new_empty(*weights.shape[:2], value.shape[2] * value.shape[3])
 
 
 @torch.library.custom_op(
     "fcclip::deformable_attention_backward",
     mutates_args=(),
-    schema="(Tensor grad, Tensor value, Tensor locations, Tensor weights, SymInt[] shapes) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor grad, Tensor value, Tensor level_shapes, Tensor locations, Tensor weights, bool wide) "
+    "-> (Tensor, Tensor, Tensor)",
 )
 def _sample_backward(
-    grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[int]
+    grad: Tensor, value: Tensor, level_shapes: Tensor, locations: Tensor, weights: Tensor, wide: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     from fcclip.modeling.deformable.triton_kernels import backward_kernel
 
@@ -109,10 +117,9 @@ def _sample_backward(
     units = _fixed_point_units(grad, weights) if fixed_point else None
     grad_value = torch.zeros_like(value, dtype=torch.int64 if fixed_point else _sum_type(value))
     grad_locations, grad_weights = torch.empty_like(locations), torch.empty_like(weights)
-    shape_tensor = _shape_tensor(tuple(shapes), value.device)
-    inputs = (grad, value, shape_tensor, locations, weights)
+    inputs = (grad, value, level_shapes, locations, weights)
     tensors = (*inputs, grad_value, grad_locations, grad_weights, units)
-    _launch(backward_kernel, tensors, value, weights, shapes, FIXED_POINT=fixed_point)
+    _launch(backward_kernel, tensors, value, weights, WIDE=wide, FIXED_POINT=fixed_point)
     if units is not None:
         return (grad_value.to(units.dtype) / units).to(value.dtype), grad_locations, grad_weights
     return grad_value.to(value.dtype), grad_locations, grad_weights
@@ -120,7 +127,7 @@ def _sample_backward(
 
 @_sample_backward.register_fake
 def _sample_backward_fake(
-    grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[int]
+    grad: Tensor, value: Tensor, level_shapes: Tensor, locations: Tensor, weights: Tensor, wide: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
         torch.empty_like(value, memory_format=torch.contiguous_format),
@@ -129,21 +136,20 @@ def _sample_backward_fake(
     )
 
 
-def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Sequence[int]], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.shapes = inputs[3]
+def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, bool], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.wide = inputs[4]
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    return *_sample_backward(grad, *ctx.saved_tensors, ctx.shapes), None
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
+    grad_value, grad_locations, grad_weights = _sample_backward(grad, *ctx.saved_tensors, ctx.wide)
+    return grad_value, None, grad_locations, grad_weights, None
 
 
 _sample.register_autograd(_backward, setup_context=_remember)
 
 
-def _launch(
-    kernel: Any, tensors: Sequence[Tensor | None], value: Tensor, weights: Tensor, shapes: Sequence[int], **more: bool
-) -> None:
+def _launch(kernel: Any, tensors: Sequence[Tensor | None], value: Tensor, weights: Tensor, **options: bool) -> None:
     import triton  # type: ignore
     import triton.language as tl  # type: ignore
 
@@ -152,7 +158,6 @@ def _launch(
     programs = batch * heads
     if not queries * programs * channels:
         return
-    largest = max(height * width for height, width in zip(shapes[::2], shapes[1::2], strict=True))
     with torch.cuda.device_of(value):
         kernel[lambda meta: (triton.cdiv(queries, meta["BLOCK_N"]), programs)](
             *tensors,
@@ -164,21 +169,14 @@ def _launch(
             LEVELS=levels,
             POINTS=points,
             BLOCK_D=triton.next_power_of_2(channels),
-            WIDE=largest * heads * channels > LARGEST_INT32,
             SUM=tl.float64 if value.dtype == torch.float64 else tl.float32,
             enable_fp_fusion=True,
-            **more,
+            **options,
         )
 
 
 def _sum_type(value: Tensor) -> torch.dtype:
     return torch.float64 if value.dtype == torch.float64 else torch.float32
-
-
-@lru_cache(maxsize=64)  # a copy to the GPU would wait for it
-@torch.inference_mode(False)
-def _shape_tensor(shapes: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(shapes, dtype=torch.int32, device=device)
 
 
 def _fixed_point_units(grad: Tensor, weights: Tensor) -> Tensor:

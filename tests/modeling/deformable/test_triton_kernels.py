@@ -147,8 +147,8 @@ def test_no_queries_are_no_work() -> None:
 
 def test_is_an_operator_as_pytorch_wants_it() -> None:
     value, locations, weights = (tensor.requires_grad_() for tensor in inputs(batch=1, queries=2))
-    sizes = [size for shape in SHAPES for size in shape]
-    torch.library.opcheck(triton_backend._sample, (value, locations, weights, sizes))
+    shapes = torch.tensor(SHAPES, dtype=torch.int32, device=DEVICE)
+    torch.library.opcheck(triton_backend._sample, (value, shapes, locations, weights, False))
 
 
 def test_layer_equals_the_plain_one_alone_compiled_and_under_autocast() -> None:
