@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fcclip.checkpoint_files import read_state_dict
 from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
 from fcclip.fingerprint import fingerprint_tensors
+from fcclip.mmseg_keys import is_published
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,13 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged or belongs to another model; the model is left as it was.
     """
-    state = _drop_stale_constants(read_state_dict(path), model.state_dict())
+    state = read_state_dict(path)
+    if is_published(state):
+        raise ValueError(
+            f"{path} is a checkpoint as published with mmsegmentation; convert it first: "
+            f"python tools/convert_checkpoint.py {path} OUTPUT"
+        )
+    state = _drop_stale_constants(state, model.state_dict())
     expected = model.state_dict()
     missing = tuple(key for key in expected if key not in state)
     unexpected = tuple(key for key in state if key not in expected)

@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
+from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from fcclip.clip.base import ClipBackbone
 from fcclip.inference.sliding import resize_scores, resized_labels, slide
 from fcclip.meta_arch.zero_shot_vocabularies import TEMPLATES, ZeroShotVocabularies, read_embeddings
 from fcclip.modeling.zero_shot.labels import IGNORE, pseudo_labels, seen_labels
-from fcclip.modeling.zero_shot.loss import build_loss
+from fcclip.modeling.zero_shot.loss import build_loss, pixel_accuracy
 from fcclip.text import TextClassifier
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState
@@ -153,7 +154,9 @@ class ZeroShotModel(nn.Module):
     def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Weighted losses of normalised images (B, 3, H, W) and their label maps (B, H, W)."""
         logits = self.class_logits(images, self.vocabularies.classifier(True, self.device))
-        return self.criterion(logits, self.training_labels(labels, logits))
+        labels = self.training_labels(labels, logits)
+        log_scalar("pixel_accuracy", pixel_accuracy(logits, labels))
+        return self.criterion(logits, labels)
 
     def training_labels(self, labels: Tensor, logits: Tensor) -> Tensor:
         """What the loss compares logits (B, K, H, W) with, made of ground truth (B, H, W) as the setting says."""
@@ -199,6 +202,15 @@ class ZeroShotModel(nn.Module):
 
 def _upsample(logits: Tensor, images: Tensor) -> Tensor:
     return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def log_scalar(name: str, value: Tensor) -> None:
+    """Put a number into the log of the training, if one is running."""
+    try:
+        storage = get_event_storage()
+    except AssertionError:  # how Detectron2 says that there is none
+        return
+    storage.put_scalar(name, value.item())
 
 
 def _after_loading(model: ZeroShotModel, keys: Any) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,23 @@ import pytest
 import torch
 from PIL import Image
 
+from fcclip.data.panoshapes.dataset import SPLITS, WORLD, write_split
 from fcclip.engine.checkpoint import read_checkpoint
 from tests.tiny import REPOSITORY
 from tests.zero_shot import CLIP
 
 CONFIGS = REPOSITORY / "configs" / "zero_shot"
 FOLDERS = {"training": 4, "training_aug": 2, "validation": 2}
+WORLD_SIDE = 64  # pixels of the built-in world's scenes
+BUILT_IN = (
+    *("DATASETS.TRAIN", "('panoshapes_train_all_panoptic',)", "DATASETS.TEST", "('panoshapes_val_all_panoptic',)"),
+)
+WITHOUT_TEST = (*BUILT_IN, "DATASETS.TEST", "()")
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """A few made images laid out as PASCAL VOC, and a tiny CLIP in a file."""
+    """A few scenes of the built-in world, a few made images laid out as PASCAL VOC, and a tiny CLIP in a file."""
     folder = tmp_path_factory.mktemp("zero_shot")
     rng = np.random.default_rng(0)
     for split, count in FOLDERS.items():
@@ -38,6 +45,8 @@ def workplace(tmp_path_factory) -> Path:
             Image.fromarray(blocks.repeat(12, 0).repeat(12, 1)).save(labels / f"{index}.png")
             pixels = rng.integers(0, 255, (5, 7, 3), dtype=np.uint8).repeat(12, 0).repeat(12, 1)
             Image.fromarray(pixels).save(images / f"{index}.jpg")
+    for name, scenes in (("train_all", 4), ("val_all", 2)):
+        write_split(folder / "cache" / WORLD / name, replace(SPLITS[name], scenes=scenes), WORLD_SIDE)
     torch.manual_seed(0)
     open_clip.add_model_config(CLIP)
     torch.save(open_clip.create_model(CLIP.stem).state_dict(), folder / "clip.pt")
@@ -78,8 +87,8 @@ def train(workplace: Path, config: str, output: str, *words: str, extra: tuple[s
 
 @pytest.fixture(scope="module")
 def inductive(workplace) -> Path:
-    """The output of an inductive training, without evaluation."""
-    train(workplace, "zegclip/voc12_inductive.yaml", "inductive", extra=("DATASETS.TEST", "()"))
+    """The output of an inductive training on the built-in world, without evaluation."""
+    train(workplace, "zegclip/voc12_inductive.yaml", "inductive", extra=WITHOUT_TEST)
     return workplace / "inductive"
 
 
@@ -92,7 +101,7 @@ def test_resumed_training_ends_the_same(workplace, inductive) -> None:
     interrupted.mkdir()
     shutil.copy(inductive / "model_0000001.pth", interrupted)
     (interrupted / "last_checkpoint").write_text("model_0000001.pth")
-    train(workplace, "zegclip/voc12_inductive.yaml", "interrupted", "--resume", extra=("DATASETS.TEST", "()"))
+    train(workplace, "zegclip/voc12_inductive.yaml", "interrupted", "--resume", extra=WITHOUT_TEST)
     expected, found = (weights(folder / "model_final.pth") for folder in (inductive, interrupted))
     assert expected.keys() == found.keys()
     assert all(torch.equal(tensor, found[key]) for key, tensor in expected.items())
@@ -102,13 +111,15 @@ def test_resumed_training_ends_the_same(workplace, inductive) -> None:
 
 def test_transductive_training_starts_half_way_and_is_evaluated(workplace, inductive) -> None:
     start = inductive / "model_0000001.pth"
-    log = train(workplace, "zegclip/voc12_transductive.yaml", "transductive", extra=("MODEL.WEIGHTS", str(start)))
+    log = train(
+        workplace, "zegclip/voc12_transductive.yaml", "transductive", extra=(*BUILT_IN, "MODEL.WEIGHTS", str(start))
+    )
     for metric in ("pACC", "mIoU_seen", "mIoU_unseen", "hIoU"):
         assert metric in log
     assert "iter: 4/4" in log
     trained = weights(workplace / "transductive/model_final.pth")
-    assert trained["criterion.empty_weight"].shape == (21,)
-    assert weights(start)["criterion.empty_weight"].shape == (16,)
+    assert trained["criterion.empty_weight"].shape == (107,)
+    assert weights(start)["criterion.empty_weight"].shape == (81,)
 
 
 def test_trained_model_in_the_demo(workplace, inductive) -> None:
@@ -119,7 +130,7 @@ def test_trained_model_in_the_demo(workplace, inductive) -> None:
         *("demo/demo.py", "--config-file", str(CONFIGS / "zegclip/voc12_inductive.yaml"), "--input", str(image)),
         *("--output", str(workplace / "picture.png"), "--json", str(workplace / "found.json")),
         *("--vocabulary", "train,locomotive; person; wall=stuff", "--opts", *options(workplace, "unused")),
-        *("MODEL.WEIGHTS", str(inductive / "model_final.pth")),
+        *(*BUILT_IN, "MODEL.WEIGHTS", str(inductive / "model_final.pth")),
     )
     with Image.open(workplace / "picture.png") as picture:
         assert picture.height >= 60
@@ -127,6 +138,7 @@ def test_trained_model_in_the_demo(workplace, inductive) -> None:
 
 
 def test_cascade_clip_trains(workplace) -> None:
+    """On files laid out as PASCAL VOC with SBD, two datasets at once."""
     log = train(workplace, "cascade_clip/voc12_inductive.yaml", "cascade", extra=("SOLVER.MAX_ITER", "2"))
     assert "loss_mask" in log
     assert "hIoU" in log

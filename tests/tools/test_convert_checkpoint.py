@@ -60,6 +60,11 @@ def test_converted_file_is_loaded(tmp_path, published, architecture) -> None:
     assert torch.equal(model.mask_logits(images, text), expected.mask_logits(images, text))
 
 
+def test_unconverted_file_says_what_to_do(published, architecture) -> None:
+    with pytest.raises(ValueError, match="convert it first: python tools/convert_checkpoint.py"):
+        load_weights(strict_model(architecture), published)
+
+
 def test_converted_file_as_model_weights(tmp_path, published, architecture) -> None:
     """It brings its own CLIP, so none is fetched."""
     ours = tmp_path / "ours.pth"
