@@ -75,9 +75,11 @@ def make_problem(image: tuple[int, int], batch: int, dtype: torch.dtype, device:
     shapes = tuple((-(-image[0] // stride), -(-image[1] // stride)) for stride in STRIDES)
     references = reference_points(shapes, torch.device("cpu"))
     cells, levels = len(references), len(shapes)
-    sizes = torch.tensor([(width, height) for height, width in shapes])
+    sizes = torch.tensor([(width, height) for height, width in shapes])[:, None]
     offsets = SPREAD * torch.randn(batch, cells, HEADS, levels, POINTS, 2, generator=generator)
-    locations = references[:, None, None, None] + offsets / sizes[:, None]
+    pixels = references[:, None, None, None] * sizes + offsets - 0.5
+    # Away from the centres of pixels, where the gradient of the place jumps and rounding decides on which side.
+    locations = (pixels.floor() + 0.1 + 0.8 * (pixels - pixels.floor()) + 0.5) / sizes
     weights = torch.randn(batch, cells, HEADS, levels * POINTS, generator=generator).softmax(dim=-1)
     value = torch.randn(batch, cells, HEADS, CHANNELS, generator=generator)
     grad = torch.randn(batch, cells, HEADS * CHANNELS, generator=generator)

@@ -21,13 +21,19 @@ def random_inputs(
     channels: int = 4,
     points: int = 3,
 ) -> Inputs:
-    """Value, locations (some of them outside) and weights."""
+    """Value, locations (some of them outside) and weights.
+
+    Locations keep away from the centres of pixels, where their gradient jumps and rounding decides on which side.
+    """
     generator = torch.Generator().manual_seed(0)
     area = sum(height * width for height, width in shapes)
     value = torch.randn(batch, area, heads, channels, generator=generator, dtype=torch.float64)
     locations = torch.rand(batch, queries, heads, len(shapes), points, 2, generator=generator, dtype=torch.float64)
     weights = torch.rand(batch, queries, heads, len(shapes), points, generator=generator, dtype=torch.float64)
-    return value.to(dtype), (locations * 1.4 - 0.2).to(dtype), weights.to(dtype)
+    sizes = torch.tensor([(width, height) for height, width in shapes])[:, None]
+    pixels = (locations * 1.4 - 0.2) * sizes - 0.5
+    locations = (pixels.floor() + 0.1 + 0.8 * (pixels - pixels.floor()) + 0.5) / sizes
+    return value.to(dtype), locations.to(dtype), weights.to(dtype)
 
 
 def output_and_gradients(
