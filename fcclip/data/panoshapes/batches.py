@@ -53,8 +53,8 @@ class Phase:
     fill: tuple[float, float] = FILL
 
 
-# Large objects in pictures of their own are learned several times faster, and what was learned stays: so they come
-# first, then objects of every size among other tiles.
+# Large objects in pictures of their own are learned several times faster than objects among other tiles, so they come
+# first.
 CURRICULUM = (
     Phase(0.6, side=64, counts={1: 81}, fill=(0.8, 1.0)),
     Phase(0.4, side=192, counts={3: 5, 2: 9}),
