@@ -44,7 +44,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.acceleration)
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
-    cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native (package torch-ms-deform-attn)
+    cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native | triton: INSTALL.md
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)
     _add_dataset_keys(cfg)
