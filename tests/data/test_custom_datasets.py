@@ -114,6 +114,18 @@ def test_label_maps(root: Path):
     assert np.unique(read_label_map(Path(record["sem_seg_file_name"]))).tolist() == [0, 1]
 
 
+def test_unseen_classes_of_label_maps(root: Path):
+    register(label_maps(root, UNSEEN=["corrosion"]))
+    assert MetadataCatalog.get("test_custom_labels").unseen_classes == [1]
+    register(label_maps(root))
+    assert MetadataCatalog.get("test_custom_labels").get("unseen_classes") is None
+    register(label_maps(root, UNSEEN=["gold"]))
+    with pytest.raises(ValueError, match='has no class "gold", which UNSEEN lists'):
+        MetadataCatalog.get("test_custom_labels").stuff_classes  # noqa: B018
+    with pytest.raises(ValueError, match="UNSEEN should be a list of class names"):
+        register(label_maps(root, UNSEEN="rust"))
+
+
 def test_from_a_file_and_the_command_line(root: Path):
     """Lists of mappings survive YAML, overrides, cloning and the dump that training writes."""
     path = root / "config.yaml"
@@ -163,7 +175,7 @@ GOOD = {"NAME": "test_custom_wrong", "FORMAT": "label_maps", "IMAGES": "i", "LAB
         ({**GOOD, "FORMAT": "voc"}, "coco_panoptic, coco_instance, label_maps, it is 'voc'"),
         ({**GOOD, "NAME": "coco_2017_val"}, "belongs to another dataset"),
         ({**GOOD, "NAME": "openvocab_ade20k_panoptic_val"}, "belongs to another dataset"),
-        ({**GOOD, "LABEL": "x"}, "no key LABEL; it needs IMAGES, LABELS, NAMES and may have IGNORE_LABEL"),
+        ({**GOOD, "LABEL": "x"}, "no key LABEL; it needs IMAGES, LABELS, NAMES and may have IGNORE_LABEL, UNSEEN"),
         ({**GOOD, "JSON": "x"}, "no key JSON"),
         ({key: value for key, value in GOOD.items() if key != "LABELS"}, "needs LABELS"),
         ({**GOOD, "NAMES": ""}, "needs NAMES"),

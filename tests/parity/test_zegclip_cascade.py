@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from detectron2.data import MetadataCatalog
 from torch import nn
 
 from fcclip.clip.positions import resize_positions
@@ -268,3 +269,11 @@ def test_metrics() -> None:
     assert f"{metrics['mIoU_seen_absent_as_zero']:.1f}" == "43.4"
     seen, unseen = metrics["mIoU_seen_absent_as_zero"], metrics["mIoU_unseen_absent_as_zero"]
     assert metrics["hIoU_absent_as_zero"] == pytest.approx(2 * seen * unseen / (seen + unseen))
+
+
+def test_tokens_of_all_coco_stuff_names(inductive) -> None:
+    names = MetadataCatalog.get("zero_shot_coco_stuff_val").stuff_classes
+    recorded = torch.load(FOLDER / "coco171_tokens_single.pt", weights_only=True)
+    assert recorded["class_names"] == names
+    tokens = inductive.backbone.tokenize_text([f"a photo of a {name}" for name in names])
+    assert torch.equal(tokens[:, :16], recorded["single"].to(tokens.dtype))

@@ -22,7 +22,7 @@ _LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class _Format:
-    """Keys of an entry besides NAME and FORMAT; all but IGNORE_LABEL are paths."""
+    """Keys of an entry besides NAME and FORMAT; all but IGNORE_LABEL and UNSEEN are paths."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
@@ -31,7 +31,7 @@ class _Format:
 FORMATS = {
     "coco_panoptic": _Format(("IMAGES", "PANOPTIC", "JSON"), ("LABELS", "INSTANCES_JSON", "NAMES")),
     "coco_instance": _Format(("IMAGES", "JSON"), ("NAMES",)),
-    "label_maps": _Format(("IMAGES", "LABELS", "NAMES"), ("IGNORE_LABEL",)),
+    "label_maps": _Format(("IMAGES", "LABELS", "NAMES"), ("IGNORE_LABEL", "UNSEEN")),
 }
 # Names registered by this module; they may be registered anew, those of other datasets may not.
 _registered: set[str] = set()
@@ -85,12 +85,16 @@ def _check(entry: Any, where: str) -> dict[str, Any]:
     ignore_label = entry.get("IGNORE_LABEL", DEFAULT_IGNORE_LABEL)
     if not isinstance(ignore_label, int) or not 0 <= ignore_label < 1 << 16:
         raise ValueError(f"{where}: IGNORE_LABEL should be a number 0..65535, it is {ignore_label!r}")
-    paths = {key: entry[key] for key in (*keys.required, *keys.optional) if key != "IGNORE_LABEL" and entry.get(key)}
+    unseen = entry.get("UNSEEN", [])
+    if not isinstance(unseen, list | tuple) or not all(isinstance(name, str) for name in unseen):
+        raise ValueError(f"{where}: UNSEEN should be a list of class names, it is {unseen!r}")
+    others = ("IGNORE_LABEL", "UNSEEN")
+    paths = {key: entry[key] for key in (*keys.required, *keys.optional) if key not in others and entry.get(key)}
     for key, value in paths.items():
         if not isinstance(value, str):
             raise ValueError(f"{where}: {key} should be a path, it is {value!r}")
     expanded = {key: str(Path(value).expanduser()) for key, value in paths.items()}
-    return {"NAME": name, "FORMAT": kind, "IGNORE_LABEL": ignore_label, **expanded}
+    return {"NAME": name, "FORMAT": kind, "IGNORE_LABEL": ignore_label, "UNSEEN": tuple(unseen), **expanded}
 
 
 def _describe(keys: _Format) -> str:
@@ -127,7 +131,7 @@ def _instance(entry: Mapping[str, Any]) -> DatasetSpec:
 def _label_maps(entry: Mapping[str, Any]) -> DatasetSpec:
     return DatasetSpec(
         name=entry["NAME"],
-        classes=partial(label_map_classes, entry["NAMES"], entry["IGNORE_LABEL"]),
+        classes=partial(label_map_classes, entry["NAMES"], entry["IGNORE_LABEL"], entry["UNSEEN"]),
         constants={"evaluator_type": "sem_seg", "ignore_label": entry["IGNORE_LABEL"]},
         layout=SemanticLayout(
             entry["IMAGES"], entry["LABELS"], label_suffixes=_LABEL_SUFFIXES, image_suffixes=tuple(IMAGE_SUFFIXES)

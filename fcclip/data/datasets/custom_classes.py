@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -94,10 +95,11 @@ def instance_classes(json_file: str, names: str | None) -> ClassMetadata:
     }
 
 
-def label_map_classes(names: str, ignore_label: int) -> ClassMetadata:
+def label_map_classes(names: str, ignore_label: int, unseen: Sequence[str] = ()) -> ClassMetadata:
     """Class metadata of label maps whose values are 0, 1, 2, ... in the order of a file of names.
 
-    What the file calls a thing is one in the metadata too, so that panoptic results separate its objects.
+    What the file calls a thing is one in the metadata too, so that panoptic results separate its objects. The classes
+    with a name in `unseen` become ``unseen_classes``, which zero-shot training and evaluation treat apart.
     """
     file = read_names(dataset_root() / names)
     count = len(file.categories)
@@ -108,7 +110,12 @@ def label_map_classes(names: str, ignore_label: int) -> ClassMetadata:
         )
     if ignore_label < count:
         raise ValueError(f"{file.path} names class {ignore_label}, which is also the IGNORE_LABEL; choose another")
+    unknown = set(unseen) - {name for category in file.categories for name in category.names}
+    if unknown:
+        raise ValueError(f'{file.path} has no class "{min(unknown)}", which UNSEEN lists')
+    unseen_ids = [index for index, category in enumerate(file.categories) if not set(category.names).isdisjoint(unseen)]
     return {
+        **({"unseen_classes": unseen_ids} if unseen_ids else {}),
         "stuff_classes": file.strings,
         "stuff_colors": [list(class_color(index)) for index in range(count)],
         "thing_dataset_id_to_contiguous_id": {

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
 
 from fcclip.data.mappers.base import CONSUMED, to_channels_first
 from fcclip.data.mappers.photometric import distort_colors, random_crop, random_flip, random_rescale
 from fcclip.data.mappers.reading import CHANNEL_ORDERS, read_image, read_label_map, require_key
+
+IGNORE = 255
 
 
 class ZeroShotMapper:
@@ -34,6 +37,7 @@ class ZeroShotMapper:
         crop: int,
         largest_share: float,
         image_format: str,
+        ignore_label: int = IGNORE,
     ) -> None:
         """
         Args:
@@ -43,12 +47,14 @@ class ZeroShotMapper:
             crop: side of the square that is cut out.
             largest_share: a crop is redrawn if one class covers more of it than this.
             image_format: channel order of the result, RGB or BGR.
+            ignore_label: value of unlabelled pixels in the files; in the sample it is 255.
         """
         if not is_train:
             raise ValueError("ZeroShotMapper makes training samples only; use fcclip.data.mappers.TestMapper")
         self.long, self.short, self.scales = long, short, scales
         self.crop, self.largest_share = crop, largest_share
         self.image_format = image_format
+        self.ignore_label = ignore_label
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -60,6 +66,7 @@ class ZeroShotMapper:
             "crop": cfg.MODEL.ZERO_SHOT.CROP_SIZE,
             "largest_share": cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
             "image_format": cfg.INPUT.FORMAT,
+            "ignore_label": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("ignore_label", IGNORE),
         }
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +78,8 @@ class ZeroShotMapper:
         """
         image = read_image(record, "BGR")
         path = require_key(record, "sem_seg_file_name", "zero_shot")
-        labels = read_label_map(path).astype(np.uint8)
+        labels = read_label_map(path)
+        labels = np.where(labels == self.ignore_label, IGNORE, labels).astype(np.uint8)
         if labels.shape != image.shape[:2]:
             raise ValueError(f"label map {path} has size {labels.shape}, but its image {image.shape[:2]}")
         sample = {key: value for key, value in record.items() if key not in CONSUMED}

@@ -90,3 +90,10 @@ def test_unusable_records(record, tmp_path) -> None:
         mapper()({"file_name": record["file_name"]})
     with pytest.raises(FileNotFoundError, match=r"no\.png"):
         mapper()({**record, "sem_seg_file_name": str(Path(tmp_path) / "no.png")})
+
+
+def test_other_ignore_label(record) -> None:
+    Image.fromarray(np.full((50, 70), 7, np.uint8)).save(record["sem_seg_file_name"])
+    chosen = mapper()
+    chosen.ignore_label = 7
+    assert (chosen(record)["sem_seg"] == 255).all()
