@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
+import yaml
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
@@ -55,7 +57,7 @@ def load_config(args: argparse.Namespace) -> CfgNode:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a key is unknown, or a value does not fit its key.
+        ValueError: a key is unknown, a value does not fit its key, or the device is not there.
     """
     if not Path(args.config_file).is_file():
         raise FileNotFoundError(f"config file {args.config_file} does not exist")
@@ -63,9 +65,14 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     try:
         cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(args.opts)
-    # Everything that yacs raises for a wrong key, type or number of words.
-    except (KeyError, AssertionError, ValueError, AttributeError) as error:
+    # Everything that yacs raises for a wrong file, key, type or number of words.
+    except (yaml.YAMLError, KeyError, AssertionError, ValueError, AttributeError) as error:
         raise ValueError(f"the configuration cannot be read: {error}; fcclip/config.py describes all keys") from error
+    if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
+            "on the CPU"
+        )
     cfg.freeze()
     return cfg
 

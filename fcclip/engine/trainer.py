@@ -101,9 +101,17 @@ class Trainer(TrainerBase):
         return build_writers(self.cfg, self.max_iter)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint of OUTPUT_DIR, if asked for and there is one; else load MODEL.WEIGHTS."""
+        """Go on from the last checkpoint of OUTPUT_DIR, if asked for and there is one; else load MODEL.WEIGHTS.
+
+        Raises:
+            RuntimeError: some machines see the checkpoint and others do not.
+        """
         self.checkpointer.remove_leftovers()
-        resume = resume and self.checkpointer.has_checkpoint()
+        if resume:
+            seen = comm.all_gather(self.checkpointer.has_checkpoint())
+            if len(set(seen)) > 1:
+                raise RuntimeError(f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} must be on a disk that all machines share")
+            resume = seen[0]
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if resume:
             self.start_iter = self.iter + 1

@@ -1,6 +1,7 @@
 """The command line and the configuration: Detectron2's flags, and mistakes explained."""
 
 import pytest
+import torch
 
 from fcclip.engine.setup import argument_parser, load_config
 from tests.tiny import PUBLISHED_CONFIGS
@@ -10,6 +11,10 @@ CONFIG = str(PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml")
 
 def parse(*words):
     return argument_parser().parse_args(["--config-file", CONFIG, *words])
+
+
+def load(*words):
+    return load_config(parse("MODEL.DEVICE", "cpu", *words))
 
 
 def test_detectron2s_flags():
@@ -24,7 +29,7 @@ def test_detectron2s_flags():
 
 
 def test_the_command_line_wins_over_the_file():
-    cfg = load_config(parse("SOLVER.MAX_ITER", "10", "DATASETS.TEST", "('a', 'b')"))
+    cfg = load("SOLVER.MAX_ITER", "10", "DATASETS.TEST", "('a', 'b')")
     assert (cfg.SOLVER.MAX_ITER, cfg.DATASETS.TEST) == (10, ("a", "b"))
     assert cfg.SOLVER.IMS_PER_BATCH == 16
     assert cfg.is_frozen()
@@ -35,7 +40,19 @@ def test_the_command_line_wins_over_the_file():
 )
 def test_wrong_keys_and_values_are_explained(words):
     with pytest.raises(ValueError, match="the configuration cannot be read"):
-        load_config(parse(*words))
+        load(*words)
+
+
+def test_a_file_that_is_no_yaml_is_explained(tmp_path):
+    (tmp_path / "broken.yaml").write_text("MODEL: [")
+    with pytest.raises(ValueError, match="the configuration cannot be read"):
+        load_config(argument_parser().parse_args(["--config-file", str(tmp_path / "broken.yaml")]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_explained():
+    with pytest.raises(ValueError, match="finds no GPU; add MODEL.DEVICE cpu"):
+        load_config(parse())
 
 
 def test_a_missing_file_is_named():

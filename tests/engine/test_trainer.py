@@ -69,6 +69,13 @@ def test_resume_without_a_checkpoint_begins(tmp_path):
     assert sorted(train(training_cfg(tmp_path, SOLVER__MAX_ITER=2), resume=True)) == [0, 1]
 
 
+def test_a_checkpoint_that_only_some_machines_see_is_refused(tmp_path, monkeypatch):
+    trainer = Trainer(training_cfg(tmp_path))
+    monkeypatch.setattr("fcclip.engine.trainer.comm.all_gather", lambda seen: [seen, not seen])
+    with pytest.raises(RuntimeError, match="must be on a disk that all machines share"):
+        trainer.resume_or_load(resume=True)
+
+
 def test_it_learns_and_reports(tmp_path, caplog):
     cfg = training_cfg(tmp_path, SOLVER__MAX_ITER=60, SOLVER__STEPS=(50,), SOLVER__CHECKPOINT_PERIOD=100)
     with caplog.at_level(logging.INFO, logger="fcclip"):

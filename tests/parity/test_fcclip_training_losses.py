@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.structures import Instances
 
+from fcclip.engine.parameters import count_parameters
 from tests.parity.test_fcclip_rn50 import model, reference  # noqa: F401, fixtures
 from tests.shared import needs_shared
 
@@ -49,3 +50,8 @@ def test_every_loss_equals_the_published_one(model, reference):  # noqa: F811
     torch.testing.assert_close(losses.mean(0), expected[:, 0], rtol=1e-5, atol=1e-5)
     # The same seeds draw the same points, so that the spread is the same as well.
     assert losses.std(0, unbiased=False).numpy() == pytest.approx(expected[:, 1].numpy(), rel=0.01, abs=1e-4)
+
+
+def test_number_of_parameters(model):  # noqa: F811
+    expected = {"total": 123_040_546, "trainable": 21_033_409, "frozen": 102_007_137, "frozen without text": 38_316_897}
+    assert count_parameters(model) == expected
