@@ -21,7 +21,7 @@ BEST = "model_best"
 class BestCheckpoint:
     """Keeps `model_best.pth`, the weights with the best value so far of SOLVER.BEST_CHECKPOINT.METRIC.
 
-    The file says under "best" which metric on which test set that is, its value and its iteration.
+    The file says under "best" which metric on which test set that is, its value and after how many iterations.
     """
 
     def __init__(self, cfg: CfgNode, checkpointer: TrainingCheckpointer) -> None:
@@ -52,7 +52,7 @@ class BestCheckpoint:
             self._best = stored["value"]
 
     def update(self, results: Mapping[str, Any], iteration: int) -> None:
-        """Save the model if its evaluation at an iteration is the best so far; a NaN never is."""
+        """Save the model if its evaluation after so many iterations is the best so far; a NaN never is."""
         values = flatten_results_dict(dict(results))
         if self._key not in values:
             names = ", ".join(sorted(values)) or "nothing"

@@ -242,5 +242,5 @@ class Trainer(TrainerBase):
         with preserved_rng():
             self.last_results = self.test(self.cfg, unwrapped(self.model))
         if self.best is not None and comm.is_main_process():
-            self.best.update(self.last_results, self.iter)
+            self.best.update(self.last_results, min(self.iter + 1, self.max_iter))
         return self.last_results

@@ -166,7 +166,7 @@ def test_the_best_weights_are_kept(tmp_path):
     train(cfg)
     best = read_checkpoint(tmp_path / "output" / "model_best.pth")["best"]
     assert (best["metric"], best["dataset"]) == ("panoptic_seg/PQ", DATASET)
-    assert best["iteration"] in (1, 3)
+    assert best["iteration"] in (2, 4)
 
 
 def test_a_dry_run_tries_everything_and_writes_nothing(tmp_path, caplog):
