@@ -14,6 +14,8 @@ from fcclip.checkpoint_files import read_state_dict
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import load_clip
 from fcclip.clip.positions import resize_positions
+from fcclip.engine.checkpoint import CLIP_FINGERPRINT, read_checkpoint
+from fcclip.fingerprint import fingerprint_tensors
 from fcclip.mmseg_keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
 from fcclip.mmseg_layout import expected_keys
 
@@ -80,6 +82,11 @@ def _with_clip(state: dict[str, Tensor], clip: str, source: Path) -> dict[str, T
     positions = tensors[POSITIONS]
     grid = resize_positions(positions[1:], PUBLISHED_GRID, PUBLISHED_GRID)
     tensors[POSITIONS] = torch.cat([positions[:1], grid])
+    trained_with = read_checkpoint(source).get(CLIP_FINGERPRINT) if source.suffix == ".pth" else None
+    if trained_with not in (None, fingerprint_tensors(tensors)):
+        raise ValueError(
+            f"{source} was trained with another CLIP than {clip}; pass --clip with the one of its training"
+        )
     return {**state, **{CLIP_PREFIX + key: tensor for key, tensor in tensors.items()}}
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from fcclip import load_weights
+from fcclip import load_weights, mmseg_checkpoint
 from fcclip.clip.base import CLIP_PREFIX
+from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.mmseg_keys import to_published
 from fcclip.segmenter import Segmenter
 from tests.tiny import tiny_model
-from tests.zero_shot import zero_shot_cfg, zero_shot_model
+from tests.zero_shot import CLIP, zero_shot_cfg, zero_shot_model
 from tools.convert_checkpoint import main
 
 ARCHITECTURES = ("ZegCLIP", "CascadeCLIP")
@@ -101,6 +102,23 @@ def test_checkpoint_without_clip_asks_for_it(tmp_path, architecture, capsys) -> 
     torch.save({"model": head}, tmp_path / "model_final.pth")
     assert "--clip" in refusal([tmp_path / "model_final.pth", tmp_path / "out.pth"], capsys)
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_trained_checkpoint_with_its_clip(tmp_path, architecture, monkeypatch, capsys) -> None:
+    """What the training saves, and the file of the CLIP that it was started with; not of another one."""
+    monkeypatch.setattr(mmseg_checkpoint, "CLIP_NAME", str(CLIP))
+    monkeypatch.setattr(mmseg_checkpoint, "PUBLISHED_GRID", 6)
+    model = zero_shot_model(architecture, MODEL__ZERO_SHOT__CROP_SIZE=96)
+    TrainingCheckpointer(model, str(tmp_path)).save_weights("model_final")
+    for name, seed in (("clip.pt", 0), ("other.pt", 5)):
+        torch.save(zero_shot_model("DenseCLIP", seed=seed).backbone.clip_model.state_dict(), tmp_path / name)
+    arguments = [str(tmp_path / "model_final.pth"), str(tmp_path / "published.pth"), "--clip"]
+    assert "another CLIP" in refusal([*arguments, tmp_path / "other.pt"], capsys)
+    assert main([*arguments, str(tmp_path / "clip.pt")]) == 0
+    converted = torch.load(tmp_path / "published.pth", weights_only=True)["state_dict"]
+    expected = to_published(model.state_dict())
+    assert converted.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in converted.items())
 
 
 @pytest.mark.parametrize("change", ["lacks", "has too much"])

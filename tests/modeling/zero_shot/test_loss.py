@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fcclip.modeling.zero_shot import loss
 from fcclip.modeling.zero_shot.labels import pseudo_labels, seen_labels
 from fcclip.modeling.zero_shot.loss import (
     NonMutuallyExclusiveLoss,
@@ -94,3 +95,15 @@ def test_pseudo_labels_name_unseen_pixels_only() -> None:
     logits[0, 3, 0, 1] = 1.0
     logits[0, 1, 0, 2] = 1.0
     assert pseudo_labels(labels, logits, (1, 3)).tolist() == [[[0, 3, 1, 255]]]
+
+
+def test_losses_are_divided_by_the_mean_of_all_processes(monkeypatch) -> None:
+    """The other process has three pairs more than this one."""
+    logits, labels = made()
+    alone = NonMutuallyExclusiveLoss(5)(logits, labels)
+    pairs = sum(len(part[part != 255].unique()) for part in labels)
+    monkeypatch.setattr(loss.comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(loss.dist, "all_reduce", lambda count: count.mul_(2).add_(3))
+    together = NonMutuallyExclusiveLoss(5)(logits, labels)
+    for name, value in alone.items():
+        assert together[name].item() == pytest.approx(value.item() * pairs / (pairs + 1.5), rel=1e-5)
