@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from fcclip import get_cfg
 from fcclip.data.datasets import REGISTERED
 from tests.shared import SHARED, needs_shared
-from tests.tiny import REPOSITORY
+from tests.tiny import CLIP_DESCRIPTIONS, REPOSITORY
 from tests.zero_shot import CLIP
 
 FOLDER = REPOSITORY / "configs" / "zero_shot"
@@ -75,7 +75,9 @@ def test_its_model_is_built(path) -> None:
     assert {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST} <= set(REGISTERED)
     assert path.stem in cfg.OUTPUT_DIR
     cfg.MODEL.WEIGHTS = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
-    cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME = str(CLIP)
+    cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME = str(
+        CLIP if cfg.MODEL.BACKBONE.NAME == "ViTCLIP" else CLIP_DESCRIPTIONS["convnext"]
+    )
     cfg.MODEL.FC_CLIP.TEXT_CACHE = False
     cfg.MODEL.DEVICE = "cpu"
     model = build_model(cfg)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,24 +11,12 @@ from detectron2.modeling import BACKBONE_REGISTRY, ShapeSpec
 from torch import Tensor, nn
 
 from fcclip.clip.base import ClipBackbone
+from fcclip.clip.patches import PatchFeatures, earlier_blocks
 from fcclip.clip.positions import resize_positions
 from fcclip.clip.vit_prompts import DeepPrompts
 
 ENCODERS = ("prompt_tuned", "fine_tuned", "fixed")
 LEVEL_PROJECTIONS = ("random", "clip")
-
-
-@dataclass(frozen=True)
-class ViTFeatures:
-    """What the encoder gives; all vectors have length 1.
-
-    Attributes:
-        patches: block -> (B, E, h, w), for the blocks that were asked for.
-        image: (B, E), from the class token of the last block.
-    """
-
-    patches: dict[int, Tensor]
-    image: Tensor
 
 
 @BACKBONE_REGISTRY.register()
@@ -53,7 +39,7 @@ class ViTCLIP(ClipBackbone):
         visual = _require_vit(self.clip_model.visual, self.model_name)
         width, self.patch_size = visual.conv1.out_channels, visual.conv1.kernel_size[0]
         self.depth = len(visual.transformer.resblocks)
-        self.earlier_blocks = _earlier_blocks(node.BLOCK_GROUPS, self.depth)
+        self.earlier_blocks = earlier_blocks(node.BLOCK_GROUPS, self.depth)
         _fit_positions(visual, node.CROP_SIZE // self.patch_size)
         if node.ENCODER not in ENCODERS:
             raise ValueError(f"MODEL.ZERO_SHOT.ENCODER must be one of {', '.join(ENCODERS)}, not {node.ENCODER!r}")
@@ -77,7 +63,7 @@ class ViTCLIP(ClipBackbone):
         self.clip_model.eval()
         return self
 
-    def forward(self, images: Tensor) -> ViTFeatures:
+    def forward(self, images: Tensor) -> PatchFeatures:
         """Encode normalised images.
 
         Args:
@@ -92,7 +78,7 @@ class ViTCLIP(ClipBackbone):
                 patches[block] = self._to_joint_space(x, grid, block)
         tokens = visual.ln_post(self._shared_norm(x)) @ visual.proj
         patches[self.depth - 1] = _patch_map(tokens, grid)
-        return ViTFeatures(patches, F.normalize(tokens[:, 0], dim=-1, eps=0.0))
+        return PatchFeatures(patches, F.normalize(tokens[:, 0], dim=-1, eps=0.0))
 
     def value_patches(self, images: Tensor) -> Tensor:
         """What each patch of normalised images would give to the class token of plain CLIP: (B, E, h, w) unit vectors.
@@ -154,15 +140,6 @@ def _require_vit(visual: Any, name: str) -> Any:
     if getattr(visual, "proj", None) is None or not hasattr(visual, "class_embedding"):
         raise ValueError(f'the image tower of "{name}" is not a CLIP ViT; choose one, such as ViT-B-16-quickgelu')
     return visual
-
-
-def _earlier_blocks(groups: Sequence[Sequence[int]], depth: int) -> tuple[int, ...]:
-    """Ascending numbers of all blocks in the groups, less the last block."""
-    blocks = {block for group in groups for block in group}
-    for block in blocks:
-        if not -depth <= block < depth:
-            raise ValueError(f"MODEL.ZERO_SHOT.BLOCK_GROUPS names block {block}; this CLIP has blocks 0 to {depth - 1}")
-    return tuple(sorted({block % depth for block in blocks} - {depth - 1}))
 
 
 @torch.no_grad()

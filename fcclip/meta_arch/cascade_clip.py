@@ -10,8 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from torch import Tensor, nn
 
-from fcclip.clip.vit import ViTCLIP
-from fcclip.meta_arch.zegclip import build_decoder, build_descriptor
+from fcclip.meta_arch.zegclip import Encoder, build_decoder, build_descriptor
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.zero_shot.aggregation import GaussianAggregation
 from fcclip.modeling.zero_shot.decoder import MaskDecoder
@@ -48,7 +47,7 @@ class CascadeCLIP(ZeroShotModel):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        backbone: ViTCLIP = build_backbone(cfg)
+        backbone: Encoder = build_backbone(cfg)
         groups = cfg.MODEL.ZERO_SHOT.BLOCK_GROUPS
         return {
             **cls.shared_arguments(cfg, backbone),

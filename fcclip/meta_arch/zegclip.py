@@ -8,10 +8,13 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from torch import Tensor
 
+from fcclip.clip.dense_convnext import DenseConvNeXtCLIP
 from fcclip.clip.vit import ViTCLIP
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.zero_shot.decoder import MaskDecoder
 from fcclip.modeling.zero_shot.descriptor import RelationshipDescriptor
+
+Encoder = ViTCLIP | DenseConvNeXtCLIP
 
 
 @META_ARCH_REGISTRY.register()
@@ -34,7 +37,7 @@ class ZegCLIP(ZeroShotModel):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        backbone: ViTCLIP = build_backbone(cfg)
+        backbone: Encoder = build_backbone(cfg)
         return {
             **cls.shared_arguments(cfg, backbone),
             "descriptor": build_descriptor(cfg, backbone),
@@ -47,12 +50,12 @@ class ZegCLIP(ZeroShotModel):
         return self.decoder(queries, features.patches[self.backbone.depth - 1])
 
 
-def build_descriptor(cfg: CfgNode, backbone: ViTCLIP) -> RelationshipDescriptor:
+def build_descriptor(cfg: CfgNode, backbone: Encoder) -> RelationshipDescriptor:
     """A descriptor as MODEL.ZERO_SHOT says."""
     return RelationshipDescriptor(backbone.dim_latent, cfg.MODEL.ZERO_SHOT.DESCRIPTOR)
 
 
-def build_decoder(cfg: CfgNode, backbone: ViTCLIP) -> MaskDecoder:
+def build_decoder(cfg: CfgNode, backbone: Encoder) -> MaskDecoder:
     """A decoder as MODEL.ZERO_SHOT says."""
     node = cfg.MODEL.ZERO_SHOT
     return MaskDecoder(

@@ -1,0 +1,38 @@
+"""What the encoders of the zero-shot systems give: joint-space vectors at every place, from several depths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PatchFeatures:
+    """All vectors have length 1.
+
+    Attributes:
+        patches: block (or stage) of the encoder -> (B, E, h, w), for those that were asked for; one grid for all.
+        image: (B, E), the image as a whole.
+    """
+
+    patches: dict[int, Tensor]
+    image: Tensor
+
+
+def earlier_blocks(groups: Sequence[Sequence[int]], depth: int) -> tuple[int, ...]:
+    """Ascending numbers of all blocks in MODEL.ZERO_SHOT.BLOCK_GROUPS, less the last block of the encoder.
+
+    Args:
+        groups: numbers from 0 or, if negative, from the end.
+        depth: number of blocks that the encoder has.
+
+    Raises:
+        ValueError: there is no such block.
+    """
+    blocks = {block for group in groups for block in group}
+    for block in blocks:
+        if not -depth <= block < depth:
+            raise ValueError(f"MODEL.ZERO_SHOT.BLOCK_GROUPS names block {block}; this CLIP has blocks 0 to {depth - 1}")
+    return tuple(sorted({block % depth for block in blocks} - {depth - 1}))
