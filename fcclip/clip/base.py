@@ -36,7 +36,7 @@ class ClipBackbone(Backbone):
         self.clip_model: Any = loaded.model.requires_grad_(False).eval()
         self.tokenizer = loaded.tokenizer
         self.weights_source = loaded.source  # None: random
-        self._text_fingerprint: str | None = None
+        self._text_fingerprints: dict[tuple[str, ...], str] = {}
         self.register_load_state_dict_post_hook(_forget_fingerprint)
         self.dim_latent = embedding_width(loaded.model)
 
@@ -73,11 +73,12 @@ class ClipBackbone(Backbone):
     def _open_cache(self, templates: Sequence[str]) -> TextCache | None:
         if self.weights_source is None:
             return None
-        if self._text_fingerprint is None:
+        key = tuple(templates)
+        if key not in self._text_fingerprints:
             activations = {type(module).__name__ for module in text_tower(self.clip_model).transformer.modules()}
-            description = (Path(self.model_name).stem, *sorted(activations), *templates)
-            self._text_fingerprint = fingerprint_tensors(text_weights(self.clip_model), description)
-        return TextCache(self._text_fingerprint)
+            description = (Path(self.model_name).stem, *sorted(activations), *key)
+            self._text_fingerprints[key] = fingerprint_tensors(text_weights(self.clip_model), description)
+        return TextCache(self._text_fingerprints[key])
 
     def get_text_classifier(self, text_list: Sequence[str], device: torch.device | str) -> Tensor:
         """Prompts -> (n, E) on ``device``, not normalised."""
@@ -85,4 +86,4 @@ class ClipBackbone(Backbone):
 
 
 def _forget_fingerprint(backbone: ClipBackbone, _: Any) -> None:
-    backbone._text_fingerprint = None
+    backbone._text_fingerprints.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState
 
 
-class ZeroShotModel(nn.Module):
+class ZeroShotModel(nn.Module, ABC):
     """Semantic segmentation of seen and unseen classes by matching names with the patches of a CLIP.
 
     A subclass says how: it implements :meth:`patch_logits`.

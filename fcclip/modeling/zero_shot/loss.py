@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-IGNORE = 255
+from fcclip.modeling.zero_shot.labels import IGNORE
+
 ALPHA = 0.25  # weight of positive pixels in the focal loss; negative ones have 1 - ALPHA
 LOSSES = ("nel", "softmax")
 
