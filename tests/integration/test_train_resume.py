@@ -1,6 +1,8 @@
 """train_net.py, killed at bad moments and started again, ends with the same weights as an undisturbed run."""
 
-import os
+import json
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from fcclip.engine.checkpoint import read_checkpoint
-from tests.engine.training import write_training_config
+from tests.engine.training import DATASET, write_training_config
 from tests.tiny import REPOSITORY
 
 # Runs train_net.py, but the process dies when it has written half of the second checkpoint.
@@ -46,52 +48,53 @@ def trained(folder: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(folder / "output" / "model_final.pth")["model"]
 
 
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = run(command(write_training_config(folder, DATASETS__TEST=())))
+    done = run(command(write_training_config(folder), "DATASETS.TEST", "()"))
     assert done.returncode == 0, done.stderr
     assert "iter: 8/8" in done.stdout
-    return trained(folder)
+    return folder
 
 
-def test_killed_in_the_middle_of_writing_a_checkpoint(tmp_path, undisturbed):
+def test_killed_twice_and_resumed_twice(tmp_path, undisturbed):
+    """Once in the middle of writing a checkpoint, once between two."""
     config = write_training_config(tmp_path, DATASETS__TEST=())
+    output = tmp_path / "output"
     killed = run([sys.executable, "-c", KILLED_WHILE_SAVING, "--config-file", str(config)])
     assert killed.returncode == -signal.SIGKILL
-    output = tmp_path / "output"
-    assert sorted(path.name for path in output.glob("model_*.pth")) == ["model_0000002.pth"]
+    assert [path.name for path in output.glob("model_*.pth")] == ["model_0000002.pth"]
     assert len(list(output.glob(".model_*.pth"))) == 1, "the half that was written has another name"
 
-    again = run(command(config, "--resume"))
-    assert again.returncode == 0, again.stderr
-    assert "Starting training from iteration 3" in again.stdout
-    assert not list(output.glob(".model_*.pth"))
-    assert_same(trained(tmp_path), undisturbed)
-
-
-def test_killed_between_checkpoints(tmp_path, undisturbed):
-    config = write_training_config(tmp_path, DATASETS__TEST=())
     with subprocess.Popen(
-        command(config), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as run_:
-        while not (tmp_path / "output" / "last_checkpoint").exists():
+        command(config, "--resume"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as second:
+        while (output / "last_checkpoint").read_text() == "model_0000002.pth" and second.poll() is None:
             time.sleep(0.01)
-        os.kill(run_.pid, signal.SIGKILL)
-    again = run(command(config, "--resume"))
-    assert again.returncode == 0, again.stderr
-    assert_same(trained(tmp_path), undisturbed)
+        second.send_signal(signal.SIGKILL)
+    assert not list(output.glob(".model_*.pth")), "the leftover was removed"
+
+    last = run(command(config, "--resume"))
+    assert last.returncode == 0, last.stderr
+    # 8 if this process slept through the time between the last two checkpoints.
+    assert re.search("Starting training from iteration (6|8)", last.stdout)
+    expected, found = trained(undisturbed), trained(tmp_path)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[name], weights) for name, weights in expected.items())
 
 
-def test_mistakes_end_with_one_sentence(tmp_path):
-    config = write_training_config(tmp_path)
-    wrong_key = run(command(config, "SOLVER.MAX_ITERS", "3"))
-    assert wrong_key.returncode == 2
-    assert "the configuration cannot be read: Non-existent key: SOLVER.MAX_ITERS" in wrong_key.stderr
-    assert "Traceback" not in wrong_key.stderr
+def test_a_checkpoint_is_evaluated(undisturbed):
+    weights = str(undisturbed / "output" / "model_final.pth")
+    done = run(command(undisturbed / "config.yaml", "--eval-only", "MODEL.WEIGHTS", weights))
+    assert done.returncode == 0, done.stderr
+    assert "trainable 111,505" in done.stdout
+    results = json.loads((undisturbed / "output" / "inference" / DATASET / "results.json").read_text())
+    assert "PQ" in json.dumps(results)
+
+
+def test_mistakes_end_with_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", "gone.yaml"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(REPOSITORY / "train_net.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert "error: config file gone.yaml does not exist" in capsys.readouterr().err
