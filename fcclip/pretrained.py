@@ -22,9 +22,8 @@ PUBLISHED = {
 }
 
 
-# Models that come with this package: folders of `SHIPPED_FOLDER`.
-SHIPPED_FOLDER = Path(__file__).resolve().parent / "assets"
-SHIPPED = ("panoshapes",)
+# Its folders are models that come with this package.
+SHIPPED = Path(__file__).resolve().parent / "assets"
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ def find_pretrained(name_or_path: str | Path) -> Pretrained:
 
     Args:
         name_or_path: a checkpoint with its configuration beside it (the file of the same name, else the only one), a
-            folder with one checkpoint and one configuration, one of `SHIPPED`, or a key of `PUBLISHED`, whose
-            checkpoint lies in the folder ``weights`` of the cache folder.
+            folder with one checkpoint and one configuration, the name of a folder of `SHIPPED`, or a key of
+            `PUBLISHED`, whose checkpoint lies in the folder ``weights`` of the cache folder.
 
     Raises:
         FileNotFoundError: a file is missing; the message says which one and where to put it.
@@ -53,13 +52,19 @@ def find_pretrained(name_or_path: str | Path) -> Pretrained:
         return Pretrained(_config_beside(weights), weights)
     if path.is_file():
         return Pretrained(_config_beside(path), path)
-    if str(name_or_path) in SHIPPED:
-        return find_pretrained(SHIPPED_FOLDER / name_or_path)
+    if str(name_or_path) in _shipped_names():
+        return find_pretrained(SHIPPED / name_or_path)
     if str(name_or_path) in PUBLISHED:
         return _published(str(name_or_path))
     if path.suffix in WEIGHT_SUFFIXES or len(path.parts) > 1:
         raise FileNotFoundError(f"there is no checkpoint {path}; check the path")
-    raise ValueError(f'there is no model "{name_or_path}"; give a path, or one of {", ".join([*SHIPPED, *PUBLISHED])}')
+    raise ValueError(
+        f'there is no model "{name_or_path}"; give a path, or one of {", ".join([*_shipped_names(), *PUBLISHED])}'
+    )
+
+
+def _shipped_names() -> list[str]:
+    return sorted(folder.name for folder in SHIPPED.glob("*/"))
 
 
 def _published(name: str) -> Pretrained:

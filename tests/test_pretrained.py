@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fcclip import pretrained
 from fcclip.pretrained import CONFIGS, PUBLISHED, find_pretrained
 
 
@@ -61,3 +62,13 @@ def test_published_checkpoints_lie_in_the_cache_folder(
     assert found.weights == weights
     assert found.config.parent == CONFIGS
     assert found.config.is_file()
+
+
+def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small").mkdir()
+    for name in ("model.safetensors", "model.yaml", "README.md"):
+        (tmp_path / "small" / name).touch()
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path)
+    assert find_pretrained("small").weights == tmp_path / "small" / "model.safetensors"
+    with pytest.raises(ValueError, match="one of small, fcclip_convnext_large"):
+        find_pretrained("nonesuch")
