@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def test_a_packed_model_is_found_loaded_and_the_same_in_half_precision(tmp_path:
     paths = {"clip": tmp_path / "clip.safetensors", "head": tmp_path / "head.pth", "output": tmp_path / "packed"}
     arguments = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
     monkeypatch.setattr(sys, "argv", ["pack_panoshapes.py", "--config", str(CONFIG), *arguments])
+    monkeypatch.setattr(pack_panoshapes, "measure", lambda folder: {"PQ": 1.5})
     pack_panoshapes.main()
+    assert json.loads((tmp_path / "packed" / "quality.json").read_text())["PQ"] == 1.5
 
     found = find_pretrained(tmp_path / "packed")
     assert found.weights.stat().st_size < 12e6

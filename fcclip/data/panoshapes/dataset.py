@@ -54,6 +54,7 @@ SPLITS = {
         Split("val_seen", 1002, 300, SEEN_CLASSES),
         Split("train_all", 1003, 2000, CLASSES),
         Split("val_all", 1004, 300, CLASSES),
+        Split("mini_all", 1004, 50, CLASSES),  # the first scenes of val_all, for quick checks
     )
 }
 
