@@ -17,7 +17,7 @@ def test_kept_rows_come_back_and_the_others_are_zero(tmp_path: Path):
         assert torch.equal(unpacked["other"], state["other"])
         kept = torch.tensor([3, 7, 999])
         assert torch.equal(unpacked["table"][kept], state["table"][kept])
-        assert unpacked["table"].abs().sum() == state["table"][kept].abs().sum()
+        assert unpacked["table"].any(dim=1).nonzero()[:, 0].tolist() == kept.tolist()
 
 
 def test_a_state_without_packed_tables_stays_as_it_is():
