@@ -25,6 +25,7 @@ from tabulate import tabulate
 from torch import nn
 
 from fcclip import get_cfg
+from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.precision import Precision
 from fcclip.engine.writers import peak_memory
@@ -99,6 +100,7 @@ def load(config_file: str, opts: list[str], on_gpu: bool) -> CfgNode:
     if not on_gpu:
         cfg.MODEL.DEVICE, cfg.SOLVER.AMP.ENABLED = "cpu", False
     cfg.merge_from_list(opts)
+    register_custom_datasets(cfg)
     return cfg
 
 

@@ -20,9 +20,12 @@ def main(arguments: list[str] | None = None) -> None:
     path = options.output_dir / "metrics.json"
     if not path.is_file():
         parser.error(f"{options.output_dir} has no {path.name}; is it the OUTPUT_DIR of a training?")
-    curves = {name: read_curve(path, name) for name in ("total_loss", options.metric)}
-    if not curves["total_loss"]:
+    losses = read_curve(path, "total_loss")
+    if not losses:
         parser.error(f"{path} holds no losses yet")
+    # The last evaluation is recorded after the last iteration.
+    metric = {min(iteration, max(losses)): value for iteration, value in read_curve(path, options.metric).items()}
+    curves = {"total_loss": losses, options.metric: metric}
     draw(curves, options.output)
     for name, curve in curves.items():
         if curve:
