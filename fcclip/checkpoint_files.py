@@ -41,6 +41,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return unpack_rows(tensors)
 
 
+def read_entry(path: str | Path, key: str) -> Any:
+    """What a PyTorch checkpoint stores under ``key`` besides the weights; None in files that store weights alone."""
+    path = Path(path).expanduser()
+    if path.suffix == ".safetensors" or is_torchscript_archive(path):
+        return None
+    checkpoint = _read(path)
+    return checkpoint.get(key) if isinstance(checkpoint, dict) else None
+
+
 def holds_prefix(path: str | Path, prefix: str) -> bool:
     """Whether a weight file has a tensor whose name starts with ``prefix``; False where there is no such file."""
     path = Path(path).expanduser()

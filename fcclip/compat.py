@@ -2,5 +2,10 @@
 
 import warnings
 
+import cv2
+
+# OpenCV's threads do not survive a fork, and a data worker that then calls OpenCV waits for them forever.
+cv2.setNumThreads(0)
+
 # fvcore, which Detectron2 imports, scripts two functions at import; nobody who uses this package can change that.
 warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)

@@ -10,14 +10,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fcclip.atomic import atomic_path
-from fcclip.checkpoint_files import read_state_dict
+from fcclip.checkpoint_files import read_entry, read_state_dict
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import load_clip
 from fcclip.clip.positions import resize_positions
-from fcclip.engine.checkpoint import CLIP_FINGERPRINT, read_checkpoint
 from fcclip.fingerprint import fingerprint_tensors
 from fcclip.mmseg_keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
 from fcclip.mmseg_layout import expected_keys
+from fcclip.weights import CLIP_FINGERPRINT
 
 CLIP_NAME = "ViT-B-16-quickgelu"
 PUBLISHED_GRID = 32  # patches along a side of a training crop: 512 / 16
@@ -82,7 +82,7 @@ def _with_clip(state: dict[str, Tensor], clip: str, source: Path) -> dict[str, T
     positions = tensors[POSITIONS]
     grid = resize_positions(positions[1:], PUBLISHED_GRID, PUBLISHED_GRID)
     tensors[POSITIONS] = torch.cat([positions[:1], grid])
-    trained_with = read_checkpoint(source).get(CLIP_FINGERPRINT) if source.suffix == ".pth" else None
+    trained_with = read_entry(source, CLIP_FINGERPRINT)
     if trained_with not in (None, fingerprint_tensors(tensors)):
         raise ValueError(
             f"{source} was trained with another CLIP than {clip}; pass --clip with the one of its training"

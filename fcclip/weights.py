@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fcclip.checkpoint_files import read_state_dict
+from fcclip.checkpoint_files import read_entry, read_state_dict
 from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
 from fcclip.fingerprint import fingerprint_tensors
 from fcclip.mmseg_keys import is_published
 
 logger = logging.getLogger(__name__)
 
+CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
 
 
@@ -85,7 +86,8 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or belongs to another model; the model is left as it was.
+        ValueError: if it is damaged, belongs to another model or was trained with another CLIP; the model is left as
+            it was.
     """
     state = read_state_dict(path)
     if is_published(state):
@@ -104,6 +106,8 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         raise ValueError(
             f"{path} does not fit this model: {_differences(lost, unexpected, reshaped)}; check the config"
         )
+    if lost:
+        _check_clip(model, path)
     model.load_state_dict(state, strict=False)
     logger.info("loaded %s%s", path, " (the frozen CLIP was loaded before)" if lost else "")
     return LoadReport(missing, unexpected)
@@ -112,6 +116,20 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 def fingerprint(module: nn.Module) -> str:
     """SHA-256 of all weights and buffers of a module."""
     return fingerprint_tensors(module.state_dict())
+
+
+def _check_clip(model: nn.Module, path: str | Path) -> None:
+    """A mask generator is worth nothing with another CLIP than the one that it was trained on."""
+    trained_with = read_entry(path, CLIP_FINGERPRINT)
+    if trained_with is None:  # as in the published checkpoints
+        return
+    backbone: Any = model.backbone
+    present = fingerprint(backbone.clip_model)
+    if present != trained_with:
+        raise ValueError(
+            f"{path} was trained with another CLIP (SHA-256 {trained_with[:12]}, this one has {present[:12]}); set "
+            "MODEL.FC_CLIP.CLIP_MODEL_NAME and CLIP_PRETRAINED_WEIGHTS to those of its training"
+        )
 
 
 def _drop_stale_constants(state: dict[str, Tensor], expected: dict[str, Any]) -> dict[str, Tensor]:

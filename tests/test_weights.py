@@ -4,7 +4,7 @@ from detectron2.modeling import build_model
 
 from fcclip import load_weights
 from fcclip.clip.base import CLIP_PREFIX
-from fcclip.weights import fingerprint
+from fcclip.weights import CLIP_FINGERPRINT, fingerprint
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_cfg, tiny_model
 
@@ -123,3 +123,15 @@ def test_fingerprint_sees_every_bit_and_name() -> None:
     with torch.no_grad():
         layer.weight[0, 0] = torch.nextafter(layer.weight[0, 0], torch.tensor(9.0))
     assert fingerprint(layer) != first
+
+
+def test_checkpoint_of_a_training_wants_its_clip(tmp_path, state) -> None:
+    path = tmp_path / "trained.pth"
+    clip = tiny_model(seed=7).backbone.clip_model
+    torch.save({"model": head_of(state), CLIP_FINGERPRINT: fingerprint(clip)}, path)
+    same, other = tiny_model(seed=7), tiny_model(seed=8)
+    load_weights(same, path)
+    with pytest.raises(
+        ValueError, match=r"trained\.pth was trained with another CLIP \(SHA-256 .*; set MODEL\.FC_CLIP"
+    ):
+        load_weights(other, path)

@@ -16,11 +16,9 @@ from torch import Tensor, nn
 
 from fcclip.atomic import atomic_path
 from fcclip.clip.base import CLIP_PREFIX
-from fcclip.weights import fingerprint, load_weights
+from fcclip.weights import CLIP_FINGERPRINT, fingerprint, load_weights
 
 logger = logging.getLogger(__name__)
-
-CLIP_FINGERPRINT = "clip_fingerprint"
 
 
 class TrainingCheckpointer(Checkpointer):
@@ -82,7 +80,6 @@ class TrainingCheckpointer(Checkpointer):
             logger.info("no checkpoint is loaded: the mask generator starts from random weights")
             return {}
         content = read_checkpoint(path) if Path(path).suffix == ".pth" else {}
-        self._check_clip(path, content)
         load_weights(self.model, path)
         content.pop("model", None)
         for key in self.checkpointables if checkpointables is None else checkpointables:
@@ -112,18 +109,6 @@ class TrainingCheckpointer(Checkpointer):
         if clip is not None and self._clip_fingerprint is None:
             self._clip_fingerprint = fingerprint(clip)
         return self._clip_fingerprint
-
-    def _check_clip(self, path: str, content: dict[str, Any]) -> None:
-        """A mask generator is worth nothing with another CLIP than the one that it was trained on."""
-        trained_with = content.get(CLIP_FINGERPRINT)
-        holds_clip = any(key.startswith(CLIP_PREFIX) for key in content.get("model", {}))
-        if trained_with is None or holds_clip or trained_with == self._fingerprint():
-            return
-        raise ValueError(
-            f"{path} was trained with another CLIP (SHA-256 {trained_with[:12]}, this one has "
-            f"{str(self._fingerprint())[:12]}); set MODEL.FC_CLIP.CLIP_MODEL_NAME and CLIP_PRETRAINED_WEIGHTS to those "
-            "of its training"
-        )
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

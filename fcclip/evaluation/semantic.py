@@ -95,7 +95,13 @@ class SemanticEvaluator(ImageEvaluator):
     @cached_property
     def _truth_files(self) -> dict[str, str]:
         """Image file -> label map, for records that went through a mapper that drops the latter."""
-        return {record["file_name"]: record["sem_seg_file_name"] for record in DatasetCatalog.get(self._dataset_name)}
+        records = DatasetCatalog.get(self._dataset_name)
+        if any("sem_seg_file_name" not in record for record in records):
+            raise ValueError(
+                f'dataset "{self._dataset_name}" has no label maps to score semantic maps with; prepare them, or set '
+                "MODEL.MASK_FORMER.TEST.SEMANTIC_ON False"
+            )
+        return {record["file_name"]: record["sem_seg_file_name"] for record in records}
 
 
 def add_pairs(confusion: np.ndarray, pairs: PairCounts) -> None:

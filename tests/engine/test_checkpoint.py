@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fcclip.engine.checkpoint import CLIP_FINGERPRINT, TrainingCheckpointer, read_checkpoint
-from fcclip.weights import fingerprint
+from fcclip.engine.checkpoint import TrainingCheckpointer, read_checkpoint
+from fcclip.weights import CLIP_FINGERPRINT, fingerprint
 from tests.tiny import REPOSITORY, tiny_model
 
 

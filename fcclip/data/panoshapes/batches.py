@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -106,7 +105,6 @@ class PairBatches(IterableDataset[PairBatch]):
         self.start = start
 
     def __iter__(self) -> Iterator[PairBatch]:
-        cv2.setNumThreads(1)
         plan = self.plan
         begin = self.start * plan.fresh
         scenes = [self._scene(index) for index in range(begin, begin + plan.pool)]
