@@ -31,7 +31,7 @@ demo: $(RUNTIME)  ## segment a photograph (with random weights) into demo_output
 	    --opts MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD 0.05
 
 test: $(DEVELOPMENT)  ## run the tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 lint: $(DEVELOPMENT)  ## check style, formatting and types
 	$(BIN)/ruff check .
