@@ -17,6 +17,8 @@ DEMO_VOCABULARY := woman,person; uniform,jacket; hat,cap; flag; tie,necktie; wal
 DEMO_PHOTOGRAPH := from matplotlib import cbook; print(cbook.get_sample_data('grace_hopper.jpg', asfileobj=False))
 DEMO_OUTPUT := demo_output
 
+BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench
 
@@ -43,7 +45,7 @@ format: $(DEVELOPMENT)  ## format the code
 	$(BIN)/ruff format .
 
 bench: $(RUNTIME)  ## measure speed and memory
-	@for script in tools/benchmark*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # PyTorch comes first: Detectron2's source archive cannot even tell its metadata without it. Detectron2 comes last, when
 # what it imports is there.
