@@ -18,15 +18,15 @@ from fcclip.inference.masks import MaskUpsampler, Size, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from fcclip.meta_arch.vocabularies import VocabularyPair
+from fcclip.meta_arch.vocabulary_model import VocabularyModel
 from fcclip.modeling.classification import classify, geometric_ensemble
 from fcclip.modeling.criterion import build_criterion
 from fcclip.text import TextClassifier
-from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState
 
 
 @META_ARCH_REGISTRY.register()
-class FCCLIP(nn.Module):
+class FCCLIP(VocabularyModel):
     """Open-vocabulary panoptic, instance and semantic segmentation.
 
     Args:
@@ -51,7 +51,6 @@ class FCCLIP(nn.Module):
     NeurIPS 2023, figure 3.
     """
 
-    pixel_mean: Tensor
     pixel_std: Tensor
 
     @configurable
@@ -141,28 +140,6 @@ class FCCLIP(nn.Module):
             "allow_random_weights": node.ALLOW_RANDOM_WEIGHTS,
             "text_cache": node.TEXT_CACHE,
         }
-
-    @property
-    def device(self) -> torch.device:
-        return self.pixel_mean.device
-
-    @property
-    def uses_random_weights(self) -> bool:
-        """Whether a part of the model was never loaded or trained, so that its results mean nothing."""
-        return bool(self.weights.random_parts)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes of the results."""
-        return self.vocabularies.test
-
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Ask for other classes from now on; their names are encoded once, at the next image."""
-        self.vocabularies.test = vocabulary
-
-    def set_metadata(self, metadata: Any) -> None:
-        """Ask for the classes of a dataset from now on."""
-        self.vocabularies.set_test_metadata(metadata)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Losses in training, results otherwise.

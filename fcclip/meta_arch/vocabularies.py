@@ -44,6 +44,10 @@ class VocabularyPair:
         self._classifiers.pop(False, None)
         self._seen = None
 
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Take other classes as the test vocabulary."""
+        self.test = vocabulary
+
     def set_test_metadata(self, metadata: Any) -> None:
         """Take the classes of another dataset as the test vocabulary."""
         self.test = Vocabulary.from_metadata(metadata, self._directory)

@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils.events import get_event_storage
-from torch import Tensor, nn
+from torch import Tensor
 
 from fcclip.clip.base import ClipBackbone
 from fcclip.inference.sliding import resize_scores, resized_labels, slide
+from fcclip.meta_arch.vocabulary_model import VocabularyModel
 from fcclip.meta_arch.zero_shot_vocabularies import TEMPLATES, ZeroShotVocabularies, read_embeddings
 from fcclip.modeling.zero_shot.labels import IGNORE, pseudo_labels, seen_labels
 from fcclip.modeling.zero_shot.loss import build_loss, pixel_accuracy
 from fcclip.text import TextClassifier
-from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState
 
 
-class ZeroShotModel(nn.Module, ABC):
+class ZeroShotModel(VocabularyModel, ABC):
     """Semantic segmentation of seen and unseen classes by matching names with the patches of a CLIP.
 
     A subclass says how: it implements :meth:`patch_logits`.
@@ -39,7 +39,7 @@ class ZeroShotModel(nn.Module, ABC):
         allow_random_weights: run although weights were not loaded.
     """
 
-    pixel_mean: Tensor
+    vocabularies: ZeroShotVocabularies
     pixel_std: Tensor
     has_unused_parameters = True  # the decoders' self-attention, and what follows the last layer's scores
 
@@ -107,28 +107,6 @@ class ZeroShotModel(nn.Module, ABC):
             (B, K, H, W), before the sigmoid.
         """
         return _upsample(self.patch_logits(images, text_embeddings), images)
-
-    @property
-    def device(self) -> torch.device:
-        return self.pixel_mean.device
-
-    @property
-    def uses_random_weights(self) -> bool:
-        """Whether a part of the model was never loaded or trained, so that its results mean nothing."""
-        return bool(self.weights.random_parts)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes of the results."""
-        return self.vocabularies.test
-
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Ask for other classes from now on; their names are encoded once, at the next image."""
-        self.vocabularies.set_vocabulary(vocabulary)
-
-    def set_metadata(self, metadata: Any) -> None:
-        """Ask for the classes of a dataset from now on."""
-        self.vocabularies.set_test_metadata(metadata)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Losses in training, results otherwise.
