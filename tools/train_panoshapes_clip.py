@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/panoshapes_clip"), metavar="FOLDER")
     parser.add_argument("--model", default="panoshapes_convnext_atto", help="name or description (.json)")
-    parser.add_argument("--steps", type=int, default=4000, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=4400, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of weights and world (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s")
     args = parser.parse_args()

@@ -58,7 +58,8 @@ class ContrastiveTrainer:
         self.clip = load_clip(plan.model, "")
         self.model: Any = self.clip.model
         self.loss = ClipLoss()
-        self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate)
+        _open_blocks(self.model.visual)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, plan.learning_rate, total_steps=plan.data.batches + 1, pct_start=0.1, cycle_momentum=False
         )
@@ -139,6 +140,18 @@ def normalize_pixels(images: Tensor) -> Tensor:
     """(..., 3, H, W) uint8 -> float32 with CLIP's mean and deviation taken out."""
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD))
     return (images.float() - mean) / deviation
+
+
+@torch.no_grad()
+def _open_blocks(visual: nn.Module) -> None:
+    """Let every ConvNeXt block count in full from the start.
+
+    timm scales blocks by 1e-6 at first, which is made for hundreds of epochs; a training of some thousand steps loses
+    a good part of them until the blocks count.
+    """
+    for name, parameter in visual.named_parameters():
+        if name.endswith("gamma"):
+            parameter.fill_(1.0)
 
 
 def _groups(model: nn.Module, weight_decay: float) -> Sequence[dict[str, Any]]:

@@ -12,7 +12,7 @@ from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer, embed
 from tests.tiny import CLIP_DESCRIPTIONS
 
 TINY = str(CLIP_DESCRIPTIONS["convnext"])
-PHASES = (Phase(0.5, side=32, counts={1: 9}), Phase(0.5, side=64, counts={2: 2, 1: 1}))
+PHASES = (Phase(0.5, ((32, 1, 9),)), Phase(0.5, ((32, 2, 2), (64, 1, 1))))
 
 
 def plan(steps: int) -> ContrastivePlan:

@@ -8,7 +8,7 @@ from fcclip.data.panoshapes.classes import STUFF
 from fcclip.data.panoshapes.crops import all_pairs, crop_pair
 from fcclip.data.panoshapes.scene import DIAMETER
 
-PHASES = (Phase(0.5, side=96, counts={3: 2, 1: 1}), Phase(0.5, side=64, counts={1: 4}))
+PHASES = (Phase(0.5, ((32, 3, 2), (96, 1, 1))), Phase(0.5, ((64, 1, 4),)))
 PLAN = Plan(batches=4, seed=7, phases=PHASES, fresh=1, pool=4)
 
 
