@@ -1,35 +1,60 @@
 #!/usr/bin/env python3
-"""Train the small CLIP of PanoShapes, or go on with it, and tell its zero-shot accuracy. See docs/panoshapes.md."""
+"""Train a small CLIP of PanoShapes, or go on with it, and tell its zero-shot accuracy. See docs/panoshapes.md."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
-from fcclip.data.panoshapes.batches import Plan
-from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer
-from fcclip.engine.zero_shot import crop_accuracy, mask_accuracy
+from fcclip.clip.loading import LoadedClip
+from fcclip.data.panoshapes.batches import CURRICULUM, VIT_CURRICULUM, Phase, Plan
+from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer, is_convolutional
+from fcclip.engine.zero_shot import Accuracy, crop_accuracy, mask_accuracy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long a model is trained, on what, and with which greatest learning rate."""
+
+    steps: int
+    phases: tuple[Phase, ...]
+    learning_rate: float
+
+
+RECIPES = {
+    "panoshapes_convnext_atto": Recipe(4400, CURRICULUM, 2e-3),
+    "panoshapes_vit": Recipe(3000, VIT_CURRICULUM, 1e-3),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/panoshapes_clip"), metavar="FOLDER")
-    parser.add_argument("--model", default="panoshapes_convnext_atto", help="name or description (.json)")
-    parser.add_argument("--steps", type=int, default=4400, help="default: %(default)s")
+    parser.add_argument("--model", default="panoshapes_convnext_atto", choices=RECIPES, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's number")
     parser.add_argument("--seed", type=int, default=0, help="of weights and world (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    clip = ContrastiveTrainer(ContrastivePlan(args.model, Plan(args.steps, args.seed)), args.output).train()
-    rows = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in (64, 96, 128)}
-    rows |= {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in (192, 256, 384)}
-    table = [{"zero-shot accuracy, %": name, **accuracy} for name, accuracy in rows.items()]
+    recipe = RECIPES[args.model]
+    plan = Plan(args.steps or recipe.steps, args.seed, recipe.phases)
+    clip = ContrastiveTrainer(ContrastivePlan(args.model, plan, recipe.learning_rate), args.output).train()
+    table = [{"zero-shot accuracy, %": name, **accuracy} for name, accuracy in measure(clip).items()]
     print(tabulate(table, headers="keys", tablefmt="github", floatfmt=".1f"))
+
+
+def measure(clip: LoadedClip) -> dict[str, Accuracy]:
+    """Accuracy on crops and, of a convolutional CLIP, on masks; a ViT takes crops of the size of its training alone."""
+    if not is_convolutional(clip.model):
+        return {"crops of 64 pixels": crop_accuracy(clip, 64)}
+    crops = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in (64, 96, 128)}
+    return crops | {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in (192, 256, 384)}
 
 
 if __name__ == "__main__":

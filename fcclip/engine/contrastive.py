@@ -1,4 +1,4 @@
-"""Train a small convolutional CLIP on image-caption pairs, with open_clip's model and loss."""
+"""Train a small CLIP on image-caption pairs, with open_clip's model and loss."""
 
 from __future__ import annotations
 
@@ -129,11 +129,27 @@ class ContrastiveTrainer:
 
 
 def embed_tiles(model: Any, mosaics: Mosaics) -> Tensor:
-    """CLIP embeddings of the tiles: their mean features through CLIP's head; (n * grid**2, E), row by row."""
+    """CLIP embeddings of the tiles, (n * grid**2, E), row by row.
+
+    A ConvNeXt's mean features of each tile go through CLIP's head. A ViT has one embedding for a picture.
+
+    Raises:
+        ValueError: the CLIP is a ViT and a mosaic has several tiles.
+    """
+    images = normalize_pixels(mosaics.images)
+    if not is_convolutional(model):
+        if mosaics.grid > 1:
+            raise ValueError("a ViT embeds a picture as a whole; train it on mosaics of one tile")
+        return model.encode_image(images)
     tower = ConvNeXtTower(model.visual)
-    dense = tower.extract_features(normalize_pixels(mosaics.images))["clip_vis_dense"]
+    dense = tower.extract_features(images)["clip_vis_dense"]
     pooled = F.adaptive_avg_pool2d(dense, mosaics.grid)
     return tower.embed_pooled(pooled.flatten(2).transpose(1, 2)).flatten(0, 1)
+
+
+def is_convolutional(model: Any) -> bool:
+    """Whether a CLIP's image tower is a ConvNeXt of timm, not a ViT."""
+    return hasattr(model.visual, "trunk")
 
 
 def normalize_pixels(images: Tensor) -> Tensor:
