@@ -31,6 +31,7 @@ from fcclip.atomic import write_json
 from fcclip.config import CfgNode
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.io import IMAGE_SUFFIXES, find_images, read_image
+from fcclip.pretrained import find_pretrained
 from fcclip.segmentation import Segmentation
 from fcclip.segmentation_output import save_picture
 from fcclip.segmenter import Segmenter, read_config
@@ -46,7 +47,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="YAML of the model")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--config-file", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="YAML of the model")
+    model.add_argument(
+        "--model", metavar="NAME", help='a trained model: "panoshapes", "fcclip_convnext_large", ... or a checkpoint'
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or globs")
     source.add_argument("--video-input", metavar="FILE", help="a video file")
@@ -95,9 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
             job = _open_source(options, report, stack)
             needs_window = options.output is None and options.json is None
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
+            found = find_pretrained(options.model) if options.model else None
             cfg = read_config(
-                options.config_file,
+                found.config if found else options.config_file,
                 options.opts,
+                found.weights if found else None,
                 device=options.device,
                 random_weights=options.random_weights,
                 fast=options.fast,
