@@ -107,6 +107,18 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
             ``pred_logits`` (B, Q, C) and ``pred_masks`` (B, Q, H/4, W/4) of the last layer; in training also
             ``aux_outputs``, the same two of every earlier one.
         """
+        if not self.training:
+            masks, embeddings = self.decode(levels, mask_features)
+            return {"pred_logits": self.classify(embeddings, text), "pred_masks": masks}
+        outputs = [self.predict(queries, mask_features, text) for queries in self._refine(levels, mask_features)]
+        return {**outputs[-1], "aux_outputs": outputs[:-1]}
+
+    def decode(self, levels: list[Tensor], mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """What inference computes before it needs the classes: masks (B, Q, H/4, W/4) and embeddings (B, Q, E)."""
+        return self.embed(self._refine(levels, mask_features)[-1], mask_features)
+
+    def _refine(self, levels: list[Tensor], mask_features: Tensor) -> list[Tensor]:
+        """The queries (B, Q, D) before the first layer and after each."""
         batch = mask_features.shape[0]
         sources = [project(level) for project, level in zip(self.input_proj, levels, strict=True)]
         values = [x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in enumerate(sources)]
@@ -116,7 +128,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
 
         query_position = self.query_embed.weight
         queries = self.query_feat.weight.expand(batch, -1, -1)
-        outputs = []
+        states = [queries]
         for index, (cross_attention, self_attention, feed_forward) in enumerate(
             zip(
                 self.transformer_cross_attention_layers,
@@ -125,20 +137,16 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
                 strict=True,
             )
         ):
-            if self.training:
-                outputs.append(self.predict(queries, mask_features, text))
             level = index % LEVELS
             allowed = self._allowed(queries, resized[level])
             queries = cross_attention(queries, query_position, values[level], positions[level], allowed)
             queries = self_attention(queries, query_position)
             queries = feed_forward(queries)
-        final: dict[str, Any] = self.predict(queries, mask_features, text)
-        if self.training:
-            final["aux_outputs"] = outputs
-        return final
+            states.append(queries)
+        return states
 
-    def predict(self, queries: Tensor, mask_features: Tensor, text: TextClassifier) -> dict[str, Any]:
-        """Masks and class logits of queries (B, Q, D); a mask is classified by its query and its pooled features.
+    def embed(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks (B, Q, H/4, W/4) of queries (B, Q, D), and embeddings (B, Q, E) of the queries and what masks cover.
 
         At inference in float32, since the results are compared with thresholds and with each other.
         """
@@ -149,8 +157,18 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
             decoded = self.decoder_norm(queries)
             masks = self._masks(decoded, mask_features)
             pooled = self._mask_pooling_proj(mask_pool(mask_features, masks))
-            logits = classify(self.class_embed(pooled + decoded), text, self.logit_scale)
-        return {"pred_logits": logits, "pred_masks": masks}
+            return masks, self.class_embed(pooled + decoded)
+
+    def classify(self, embeddings: Tensor, text: TextClassifier) -> Tensor:
+        """Class logits (B, Q, C) of embeddings, at inference in float32."""
+        device = embeddings.device.type
+        with torch.autocast(device, enabled=self.training and torch.is_autocast_enabled(device)):
+            return classify(embeddings, text, self.logit_scale)
+
+    def predict(self, queries: Tensor, mask_features: Tensor, text: TextClassifier) -> dict[str, Tensor]:
+        """Masks and class logits of queries (B, Q, D); a mask is classified by its query and its pooled features."""
+        masks, embeddings = self.embed(queries, mask_features)
+        return {"pred_logits": self.classify(embeddings, text), "pred_masks": masks}
 
     def _masks(self, decoded: Tensor, mask_features: Tensor) -> Tensor:
         return torch.einsum("bqc,bchw->bqhw", self.mask_embed(decoded), mask_features)
