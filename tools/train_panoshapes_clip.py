@@ -28,7 +28,7 @@ class Recipe:
 
 RECIPES = {
     "panoshapes_convnext_atto": Recipe(4400, CURRICULUM, 2e-3),
-    "panoshapes_vit": Recipe(3000, VIT_CURRICULUM, 1e-3),
+    "panoshapes_vit": Recipe(2000, VIT_CURRICULUM, 1e-3),
 }
 
 
