@@ -43,8 +43,12 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.acceleration)
+    node.TEST_CHUNK_MB = 32  # MiB of upsampled masks, and of class scores, that are held at a time at inference
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
+    node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native | triton: INSTALL.md
+    # compute the layers of the pixel decoder's transformer again in the backward pass instead of keeping what is in them
+    cfg.MODEL.SEM_SEG_HEAD.ACTIVATION_CHECKPOINTING = False
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)
     _add_dataset_keys(cfg)
@@ -57,6 +61,7 @@ def _add_input_keys(cfg: CfgNode) -> None:
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # a crop is redrawn if one class covers more of it than this
     cfg.INPUT.SIZE_DIVISIBILITY = -1  # > 0: pad training images to this fixed square (mask_former_* mappers)
     cfg.INPUT.IMAGE_SIZE = 1024  # side of the square crop of the large-scale-jitter mappers
+    cfg.INPUT.DISTORT_COLORS = True  # change brightness, contrast, saturation and hue at random (zero_shot mapper)
     cfg.INPUT.MIN_SCALE = 0.1  # smallest scale of large-scale jitter
     cfg.INPUT.MAX_SCALE = 2.0  # largest scale of large-scale jitter
 
@@ -70,6 +75,7 @@ def _add_solver_keys(cfg: CfgNode) -> None:
 def _add_training_keys(cfg: CfgNode) -> None:
     cfg.INPUT.DROP_VANISHED_SEGMENTS = False  # leave out segments that a crop does not show (published: empty masks)
     cfg.SOLVER.ACCUMULATION_STEPS = 1  # forward passes among which the IMS_PER_BATCH images of a step are divided
+    cfg.SOLVER.FUSED_ADAMW = False  # update all weights in one kernel: equal to the plain update up to rounding
     cfg.SOLVER.AMP.DTYPE = "float16"  # float16 (CUDA only) or bfloat16, where AMP.ENABLED
     cfg.INPUT.RESIZING_TEST = "pillow"  # library that resizes test images: pillow, or opencv (no averaging)
     cfg.SOLVER.LEAST_LR = 1e-6  # rate at which LR_SCHEDULER_NAME WarmupPolyToLeastLR ends

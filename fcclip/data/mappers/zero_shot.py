@@ -38,6 +38,7 @@ class ZeroShotMapper:
         largest_share: float,
         image_format: str,
         ignore_label: int = IGNORE,
+        distort: bool = True,
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class ZeroShotMapper:
             largest_share: a crop is redrawn if one class covers more of it than this.
             image_format: channel order of the result, RGB or BGR.
             ignore_label: value of unlabelled pixels in the files; in the sample it is 255.
+            distort: change the colours.
         """
         if not is_train:
             raise ValueError("ZeroShotMapper makes training samples only; use fcclip.data.mappers.TestMapper")
@@ -55,6 +57,7 @@ class ZeroShotMapper:
         self.crop, self.largest_share = crop, largest_share
         self.image_format = image_format
         self.ignore_label = ignore_label
+        self.distort = distort
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -67,6 +70,7 @@ class ZeroShotMapper:
             "largest_share": cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
             "image_format": cfg.INPUT.FORMAT,
             "ignore_label": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("ignore_label", IGNORE),
+            "distort": cfg.INPUT.DISTORT_COLORS,
         }
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,4 +98,4 @@ class ZeroShotMapper:
         image, labels = random_rescale(image, labels, self.long, self.short, self.scales)
         image, labels = random_crop(image, labels, self.crop, self.largest_share)
         image, labels = random_flip(image, labels)
-        return distort_colors(image), labels
+        return distort_colors(image) if self.distort else image, labels

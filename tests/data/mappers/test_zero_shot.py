@@ -97,3 +97,13 @@ def test_other_ignore_label(record) -> None:
     chosen = mapper()
     chosen.ignore_label = 7
     assert (chosen(record)["sem_seg"] == 255).all()
+
+
+@pytest.mark.parametrize("distort", [False, True])
+def test_colours_are_kept_where_the_configuration_says_so(record, distort) -> None:
+    cfg = zero_shot_cfg(INPUT__DATASET_MAPPER_NAME="zero_shot", INPUT__DISTORT_COLORS=distort)
+    chosen = build_train_mapper(cfg)
+    image, labels = np.full((96, 96, 3), (30, 90, 200), np.uint8), np.zeros((96, 96), np.uint8)
+    np.random.seed(1)  # noqa: NPY002
+    changed, _ = chosen.augment(image, labels)
+    assert (changed == (30, 90, 200)).all() != distort

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""What each design of ZegCLIP and Cascade-CLIP brings on PanoShapes: trains them all and writes a table.
+
+Needs the small ViT CLIP (tools/train_panoshapes_clip.py --model panoshapes_vit). Interrupted, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from tabulate import tabulate
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+METRICS = ("pACC", "mIoU_seen", "mIoU_unseen", "hIoU")
+RESULTS = Path("inference/panoshapes_val_all_panoptic/results.json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model of the table.
+
+    Attributes:
+        config: name in configs/panoshapes.
+        options: configuration keys and values that make the difference.
+        trained: whether there is anything to train.
+        starts_from: the row whose half-way checkpoint it begins with.
+    """
+
+    config: str
+    options: tuple[str, ...] = ()
+    trained: bool = True
+    starts_from: str = ""
+
+
+ROWS = {
+    "MaskCLIP, training-free": Row("dense_clip_small", trained=False),
+    "ZegCLIP": Row("zegclip_small"),
+    "ZegCLIP, fixed encoder": Row("zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fixed")),
+    "ZegCLIP, fine-tuned encoder": Row(
+        "zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fine_tuned", "SOLVER.BACKBONE_MULTIPLIER", "0.1")
+    ),
+    "ZegCLIP, softmax loss": Row("zegclip_small", ("MODEL.ZERO_SHOT.LOSS", "softmax")),
+    "ZegCLIP, without descriptor": Row("zegclip_small", ("MODEL.ZERO_SHOT.DESCRIPTOR", "False")),
+    "ZegCLIP, transductive": Row("zegclip_small_transductive", starts_from="ZegCLIP"),
+    "Cascade-CLIP": Row("cascade_clip_small"),
+    "Cascade-CLIP, one decoder": Row("cascade_clip_small", ("MODEL.ZERO_SHOT.BLOCK_GROUPS", "[[1, 2, 3, 4, 5]]")),
+    "Cascade-CLIP, trained projections": Row(
+        "cascade_clip_small",
+        ("MODEL.ZERO_SHOT.LEVEL_PROJECTION", "clip", "MODEL.ZERO_SHOT.TRAIN_LEVEL_PROJECTION", "True"),
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="default: %(default)s")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="default: all")
+    parser.add_argument("--output", type=Path, default=Path("output/panoshapes_zero_shot"), metavar="FOLDER")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="configuration keys, at the end")
+    args = parser.parse_args()
+    table = []
+    for name in args.rows:
+        seeds = args.seeds if ROWS[name].trained else args.seeds[:1]
+        found = [run(name, seed, args.output, args.opts) for seed in seeds]
+        table.append({"model": name, **{metric: summary([x[metric] for x in found]) for metric in METRICS}})
+        print(tabulate(table[-1:], headers="keys", tablefmt="github"), flush=True)
+    text = tabulate(table, headers="keys", tablefmt="github")
+    (args.output / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def run(name: str, seed: int, output: Path, opts: list[str]) -> dict[str, float]:
+    """Train and evaluate a row with one seed, unless that is done; its metrics."""
+    row, folder = ROWS[name], folder_of(name, seed, output)
+    if not (folder / RESULTS).is_file():
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        options = ["MODEL.DEVICE", device, "SEED", str(seed), "OUTPUT_DIR", str(folder), *row.options, *opts]
+        if row.starts_from:
+            options += ["MODEL.WEIGHTS", str(halfway(folder_of(row.starts_from, seed, output)))]
+        mode = "--resume" if row.trained else "--eval-only"
+        config = REPOSITORY / "configs" / "panoshapes" / f"{row.config}.yaml"
+        script = REPOSITORY / "train_net.py"
+        subprocess.run([sys.executable, str(script), "--config-file", str(config), mode, *options], check=True)
+    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    return {metric: results["sem_seg"][metric] for metric in METRICS}
+
+
+def folder_of(name: str, seed: int, output: Path) -> Path:
+    return output / name.replace(",", "").replace(" ", "_") / str(seed)
+
+
+def halfway(folder: Path) -> Path:
+    """The first checkpoint of a finished training."""
+    return min(folder.glob("model_0*.pth"))
+
+
+def summary(values: list[float]) -> str:
+    """Mean, and the deviation where there are several."""
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+if __name__ == "__main__":
+    main()
