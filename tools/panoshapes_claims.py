@@ -1,70 +1,225 @@
 #!/usr/bin/env python3
-"""What each classifier of FC-CLIP small is worth on seen and unseen classes, as a table. See docs/panoshapes.md."""
+"""Measure on PanoShapes what FC-CLIP claims, as tables. See docs/panoshapes.md.
+
+    python tools/panoshapes_claims.py --models output/panoshapes_fcclip_{1,2,3}/model_final.pth
+
+Several models, trained alike with other seeds, give the mean and the deviation of the classifiers; the other tables are of
+the first one.
+"""
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, median, stdev
 from typing import Any
 
+import numpy as np
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from fcclip.config import get_cfg
+from fcclip.data.mappers import TestMapper
+from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.evaluation.loop import evaluate
 from fcclip.evaluation.semantic_metrics import harmonic_mean
 from fcclip.pretrained import find_pretrained
 from fcclip.weights import load_weights
 
-SINGLE = ((0.0, 0.0), (1.0, 1.0))  # in-vocabulary only, out-of-vocabulary only
-GRID = tuple((alpha, beta) for alpha in (0.0, 0.2, 0.4, 0.6) for beta in (0.6, 0.8, 1.0))
+GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+SIZES = (160, 192, 256, 320, 384)
+TIMED_IMAGES = 20
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, how its classifiers are joined, and the side of test images in pixels (0: as configured)."""
+
+    model: str
+    alpha: float
+    beta: float
+    side: int = 0
+    architecture: str = "FCCLIP"
+
+
+class Bench:
+    """Measures settings; models are built once."""
+
+    def __init__(self, dataset: str, output: Path, opts: Sequence[str]) -> None:
+        self.dataset = dataset
+        self.output = output
+        self.opts = list(opts)
+        self._built: dict[tuple[str, str], tuple[Any, CfgNode]] = {}
+
+    def build(self, setting: Setting) -> tuple[Any, CfgNode]:
+        """The model of a setting, with its exponents, and its configuration."""
+        key = (setting.model, setting.architecture)
+        if key not in self._built:
+            self._built[key] = load(*key, self.opts)
+        model, cfg = self._built[key]
+        model.geometric_ensemble_alpha, model.geometric_ensemble_beta = setting.alpha, setting.beta
+        cfg = cfg.clone()
+        cfg.INPUT.MIN_SIZE_TEST = setting.side or cfg.INPUT.MIN_SIZE_TEST
+        return model, cfg
+
+    def measure(self, setting: Setting) -> Values:
+        """PQ of groups of classes, the harmonic mean of seen and unseen, AP and mIoU."""
+        model, cfg = self.build(setting)
+        results = evaluate(model, cfg, self.dataset, self.output / "inference")
+        panoptic, semantic = results["panoptic_seg"], results["sem_seg"]
+        return {
+            "PQ seen": panoptic["PQ_seen"],
+            "PQ unseen": panoptic["PQ_unseen"],
+            "harmonic": harmonic_mean(panoptic["PQ_seen"], panoptic["PQ_unseen"]),
+            **by_group(panoptic),
+            "AP": results["segm"]["AP"],
+            "mIoU seen": semantic["mIoU_seen"],
+            "mIoU unseen": semantic["mIoU_unseen"],
+        }
+
+    def seconds(self, settings: Sequence[Setting]) -> list[float]:
+        """Median time of an image, the settings taking turns."""
+        records = DatasetCatalog.get(self.dataset)[: TIMED_IMAGES + 1]
+        times: list[list[float]] = [[] for _ in settings]
+        for record in records:
+            for spent, setting in zip(times, settings, strict=True):
+                model, cfg = self.build(setting)
+                model.eval()
+                sample = TestMapper(cfg)(record)
+                start = time.perf_counter()
+                model([sample])
+                spent.append(time.perf_counter() - start)
+        return [median(spent[1:]) for spent in times]
+
+
+def load(model: str, architecture: str, opts: Sequence[str]) -> tuple[Any, CfgNode]:
+    found = find_pretrained(model)
+    cfg = get_cfg()
+    cfg.merge_from_file(str(found.config))
+    cfg.merge_from_list(["MODEL.WEIGHTS", str(found.weights), "MODEL.META_ARCHITECTURE", architecture])
+    cfg.merge_from_list(["TEST.PLOTS", False, "TEST.RESUME", False, *opts])
+    built: Any = build_model(cfg)
+    load_weights(built, found.weights)
+    return built, cfg
+
+
+def by_group(panoptic: Values) -> Values:
+    """PQ of each group of classes, see `group_of`; classes that do not occur are left out."""
+    found: dict[str, list[float]] = {}
+    for entry in CLASSES:
+        value = panoptic.get(f"PQ-{entry.name}", float("nan"))
+        if not np.isnan(value):
+            found.setdefault(group_of(entry), []).append(value)
+    return {group: mean(values) for group, values in sorted(found.items())}
+
+
+def classifiers(bench: Bench, models: Sequence[str]) -> str:
+    """Each classifier alone and both together, for all models."""
+    _, cfg = bench.build(Setting(models[0], 0, 0))
+    node = cfg.MODEL.FC_CLIP
+    ensemble = (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA)
+    rows = []
+    for name, (alpha, beta) in {"in-vocabulary": (0, 0), "out-of-vocabulary": (1, 1), "ensemble": ensemble}.items():
+        values = [bench.measure(Setting(model, alpha, beta)) for model in models]
+        rows.append({"classifier": name, "α": alpha, "β": beta, **summary(values)})
+    return render(rows)
+
+
+def grid(bench: Bench, models: Sequence[str]) -> str:
+    """PQ of seen and unseen classes and their harmonic mean over α and β."""
+    rows = []
+    for alpha in GRID:
+        row: dict[str, Any] = {"α \\ β": alpha}
+        for beta in GRID:
+            values = bench.measure(Setting(models[0], alpha, beta))
+            row[f"{beta}"] = f"{values['PQ seen']:.1f} / {values['PQ unseen']:.1f} / {values['harmonic']:.1f}"
+        rows.append(row)
+    return render(rows)
+
+
+def sizes(bench: Bench, models: Sequence[str]) -> str:
+    """Each classifier and the ensemble at several test resolutions."""
+    _, cfg = bench.build(Setting(models[0], 0, 0))
+    node = cfg.MODEL.FC_CLIP
+    rows = []
+    for side in SIZES:
+        row: dict[str, Any] = {"side": side}
+        for name, (alpha, beta) in {
+            "in": (0, 0),
+            "out": (1, 1),
+            "ensemble": (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA),
+        }.items():
+            values = bench.measure(Setting(models[0], alpha, beta, side))
+            row |= {f"{name}: seen": values["PQ seen"], f"{name}: unseen": values["PQ unseen"]}
+        rows.append(row)
+    return render(rows)
+
+
+def two_stage(bench: Bench, models: Sequence[str]) -> str:
+    """CLIP once for the image against CLIP on a crop of every mask."""
+    _, cfg = bench.build(Setting(models[0], 0, 0))
+    node = cfg.MODEL.FC_CLIP
+    ensemble = Setting(models[0], node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA)
+    rivals = {"single stage": ensemble, "two stages": replace(ensemble, architecture="TwoStage")}
+    seconds = bench.seconds(list(rivals.values()))
+    rows = []
+    for (name, setting), spent in zip(rivals.items(), seconds, strict=True):
+        alone = bench.measure(replace(setting, alpha=1.0, beta=1.0))
+        together = bench.measure(setting)
+        rows.append(
+            {
+                "model": name,
+                "seconds an image": f"{spent:.3f}",
+                "ratio": spent / seconds[0],
+                **{f"CLIP alone: {key}": alone[key] for key in ("PQ seen", "PQ unseen")},
+                **{f"ensemble: {key}": together[key] for key in ("PQ seen", "PQ unseen", "harmonic")},
+            }
+        )
+    return render(rows)
+
+
+def summary(found: Sequence[Values]) -> dict[str, str]:
+    """Mean, and the deviation where there are several."""
+    columns = {key: [values[key] for values in found] for key in found[0]}
+    return {key: _with_deviation(values) for key, values in columns.items()}
+
+
+def _with_deviation(values: Sequence[float]) -> str:
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def render(rows: Sequence[dict[str, Any]]) -> str:
+    return tabulate(rows, headers="keys", tablefmt="github", floatfmt=".1f")
+
+
+PARTS: dict[str, Callable[[Bench, Sequence[str]], str]] = {
+    "classifiers": classifiers,
+    "two_stage": two_stage,
+    "sizes": sizes,
+    "grid": grid,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="panoshapes", help="name, checkpoint or folder (default: %(default)s)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["panoshapes"], metavar="MODEL", help="names, files or folders")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="tables (default: all)")
     parser.add_argument("--dataset", default="panoshapes_val_all_panoptic", help="default: %(default)s")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[], help="shorter sides to compare at alpha, beta")
     parser.add_argument("--output", type=Path, default=Path("output/panoshapes_claims"), metavar="FOLDER")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="configuration keys, at the end")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="come last")
     args = parser.parse_args()
-    found = find_pretrained(args.model)
-    cfg = get_cfg()
-    cfg.merge_from_file(str(found.config))
-    cfg.merge_from_list(["MODEL.WEIGHTS", str(found.weights), "TEST.PLOTS", False, "TEST.RESUME", False, *args.opts])
-    model: Any = build_model(cfg)
-    load_weights(model, found.weights)
-    node = cfg.MODEL.FC_CLIP
-    rows = []
-    for alpha, beta in (*SINGLE, *GRID):
-        model.geometric_ensemble_alpha, model.geometric_ensemble_beta = alpha, beta
-        rows.append({"alpha": alpha, "beta": beta, "side": cfg.INPUT.MIN_SIZE_TEST, **measure(model, cfg, args)})
-        print(tabulate(rows[-1:], headers="keys", tablefmt="github", floatfmt=".1f"), flush=True)
-    alpha, beta = node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA
-    model.geometric_ensemble_alpha, model.geometric_ensemble_beta = alpha, beta
-    for side in args.sizes:
-        cfg.INPUT.MIN_SIZE_TEST = side
-        rows.append({"alpha": alpha, "beta": beta, "side": side, **measure(model, cfg, args)})
-    table = tabulate(rows, headers="keys", tablefmt="github", floatfmt=".1f")
+    bench = Bench(args.dataset, args.output, args.opts)
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "table.md").write_text(table + "\n", encoding="utf-8")
-    print(table)
-
-
-def measure(model: Any, cfg: CfgNode, args: argparse.Namespace) -> dict[str, float]:
-    """PQ, AP and mIoU, of seen and unseen classes where the metric tells them apart, and the harmonic mean of PQ."""
-    results = evaluate(model, cfg, args.dataset, args.output / "inference")
-    panoptic, semantic = results["panoptic_seg"], results.get("sem_seg", {})
-    return {
-        "PQ": panoptic["PQ"],
-        "PQ seen": panoptic["PQ_seen"],
-        "PQ unseen": panoptic["PQ_unseen"],
-        "PQ harmonic": harmonic_mean(panoptic["PQ_seen"], panoptic["PQ_unseen"]),
-        "AP": results.get("segm", {}).get("AP", float("nan")),
-        "mIoU seen": semantic.get("mIoU_seen", float("nan")),
-        "mIoU unseen": semantic.get("mIoU_unseen", float("nan")),
-    }
+    for part in args.parts:
+        table = PARTS[part](bench, args.models)
+        (args.output / f"{part}.md").write_text(table + "\n", encoding="utf-8")
+        print(f"{part}\n\n{table}\n", flush=True)
 
 
 if __name__ == "__main__":

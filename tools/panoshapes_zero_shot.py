@@ -89,7 +89,7 @@ def run(name: str, seed: int, output: Path, opts: list[str]) -> dict[str, float]
         script = REPOSITORY / "train_net.py"
         subprocess.run([sys.executable, str(script), "--config-file", str(config), mode, *options], check=True)
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    return {metric: results["sem_seg"][metric] for metric in METRICS}
+    return {metric: results["results"]["sem_seg"][metric] for metric in METRICS}
 
 
 def folder_of(name: str, seed: int, output: Path) -> Path:
