@@ -6,9 +6,9 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
+from fcclip.dtypes import dtype_of_key
 from fcclip.meta_arch.fcclip import FCCLIP
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHANNELS_LAST", "True")
 
 
@@ -26,11 +26,7 @@ def accelerate(model: nn.Module, cfg: CfgNode) -> None:
         return
     if not isinstance(model, FCCLIP):
         raise ValueError(f"{type(model).__name__} computes in float32 only; leave MODEL.FC_CLIP.INFERENCE_DTYPE alone")
-    if node.INFERENCE_DTYPE not in DTYPES:
-        raise ValueError(
-            f'MODEL.FC_CLIP.INFERENCE_DTYPE is "{node.INFERENCE_DTYPE}"; choose one of {", ".join(DTYPES)}'
-        )
-    dtype = DTYPES[node.INFERENCE_DTYPE]
+    dtype = dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE)
     if dtype == torch.float16 and model.device.type == "cpu":
         raise ValueError("float16 is for GPUs; set MODEL.FC_CLIP.INFERENCE_DTYPE bfloat16 on a CPU")
     model.backbone.convert_image_tower(dtype, channels_last=node.CHANNELS_LAST)

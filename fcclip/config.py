@@ -47,7 +47,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native | triton: INSTALL.md
-    # compute the layers of the pixel decoder's transformer again in the backward pass instead of keeping what is in them
+    # compute the layers of the pixel decoder's transformer again in the backward pass instead of keeping what they hold
     cfg.MODEL.SEM_SEG_HEAD.ACTIVATION_CHECKPOINTING = False
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from fcclip.clip.base import ClipBackbone
 from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.resnet import ResNetTower
 from fcclip.clip.tower import ImageTower
+from fcclip.dtypes import dtype_of_key
 
 STRIDES = {"stem": 2, "res2": 4, "res3": 8, "res4": 16, "res5": 32}
 
@@ -28,6 +30,10 @@ class CLIP(ClipBackbone):
         super().__init__(cfg)
         self.tower = _image_tower(self.clip_model.visual, self.model_name)
         self._image_dtype, self._memory_format = torch.float32, torch.contiguous_format
+        name = cfg.MODEL.FC_CLIP.TRAINING_TOWER_DTYPE
+        self._training_dtype = dtype_of_key("MODEL.FC_CLIP.TRAINING_TOWER_DTYPE", name)
+        self._training_tower: ImageTower | None = None  # made when first needed; no submodule, see `_converted_copy`
+        self.register_load_state_dict_post_hook(_forget_training_tower)
         self._out_features = [*STRIDES, "clip_embedding"]
         self._out_feature_strides = {**STRIDES, "clip_embedding": -1}
         self._out_feature_channels = {**self.tower.channels, "clip_embedding": self.dim_latent}
@@ -62,6 +68,38 @@ class CLIP(ClipBackbone):
         features = self.tower.extract_features(images)
         return {name: x.contiguous(memory_format=self._memory_format) for name, x in features.items()}
 
+    @torch.no_grad()
+    def training_features(self, images: Tensor) -> dict[str, Tensor]:
+        """The same for a training step, computed in MODEL.FC_CLIP.TRAINING_TOWER_DTYPE where that is a half precision.
+
+        Then the images go through a converted copy of the tower, and under autocast in that precision nevertheless.
+        """
+        if self._training_dtype == torch.float32:
+            return self(images)
+        tower = self._training_tower
+        if tower is None or _device(tower) != images.device:
+            tower = self._training_tower = self._converted_copy()
+        with torch.autocast(images.device.type, enabled=False):
+            converted = images.to(dtype=self._training_dtype, memory_format=torch.channels_last)
+            return {name: x.contiguous() for name, x in tower.extract_features(converted).items()}
+
+    def _converted_copy(self) -> ImageTower:
+        """The image tower, its convolutions in half precision and channels last, the layout in which these are fast.
+
+        A tower is no module, so that the copy is in no state dict: checkpoints, fingerprints and evaluations know the
+        original weights only, from which a resumed run makes the same copy again. Tensors that are not converted are
+        shared with the original.
+        """
+        parts = self.tower.convolutional_part
+        converted = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
+        visual = self.clip_model.visual
+        shared = {id(tensor): tensor for tensor in (*visual.parameters(), *visual.buffers())}
+        memo = {key: tensor for key, tensor in shared.items() if key not in converted}
+        tower = _image_tower(copy.deepcopy(visual, memo), self.model_name)
+        for module in tower.convolutional_part:
+            module.to(self._training_dtype).to(memory_format=torch.channels_last)
+        return tower
+
     def extract_features(self, images: Tensor) -> dict[str, Tensor]:
         """The same as calling the module."""
         return self(images)
@@ -79,6 +117,14 @@ class CLIP(ClipBackbone):
         if masks is None:
             raise ValueError("a ResNet CLIP pools by attention: pass the mask logits (B, Q, h, w) as well")
         return self.tower.embed_masks(x, masks)
+
+
+def _forget_training_tower(backbone: CLIP, _: Any) -> None:
+    backbone._training_tower = None
+
+
+def _device(tower: ImageTower) -> torch.device:
+    return next(tower.convolutional_part[0].parameters()).device
 
 
 def _image_tower(visual: Any, name: str) -> ImageTower:

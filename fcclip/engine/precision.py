@@ -35,6 +35,11 @@ class Precision:
                 f"MODEL.DEVICE {cfg.MODEL.DEVICE} cannot train in float16; set SOLVER.AMP.ENABLED False, or "
                 "SOLVER.AMP.DTYPE bfloat16"
             )
+        if cfg.MODEL.FC_CLIP.TRAINING_TOWER_DTYPE == "float16" and self._device != "cuda":
+            raise ValueError(
+                f"MODEL.DEVICE {cfg.MODEL.DEVICE} cannot train with an image tower in float16; set "
+                "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE bfloat16"
+            )
         self.scaler = _grad_scaler(scaled)
 
     def autocast(self) -> AbstractContextManager[Any]:

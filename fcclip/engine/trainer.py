@@ -27,7 +27,7 @@ from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import distribute, unwrapped
 from fcclip.engine.evaluation import evaluate_test_sets
 from fcclip.engine.loader import Sample, TrainLoader, build_train_loader
-from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
+from fcclip.engine.optimizer import build_optimizer, clip_gradients, load_optimizer_state, trainable
 from fcclip.engine.parameters import describe_parameters
 from fcclip.engine.precision import Precision
 from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
@@ -168,7 +168,7 @@ class Trainer(TrainerBase):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
         if state["grad_scaler"]:
             self.precision.scaler.load_state_dict(state["grad_scaler"])
         self._load_own_state(state["processes"])

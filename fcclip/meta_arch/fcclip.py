@@ -166,7 +166,7 @@ class FCCLIP(VocabularyModel):
             return self._results(batch, batched_inputs)
 
     def _losses(self, batch: ImageList, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        outputs = self.sem_seg_head(self.backbone(batch.tensor), self._text())
+        outputs = self.sem_seg_head(self.backbone.training_features(batch.tensor), self._text())
         return self.criterion(outputs, [_target(x, batch.tensor) for x in batched_inputs])
 
     def _results(self, batch: ImageList, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from fcclip.modeling.points import sample_logits, sample_masks
 
@@ -41,9 +42,13 @@ class Targets:
         """How many pairs any matching has: an image never has more of them than queries."""
         return sum(min(num_queries, count) for count in self.counts)
 
-    def rows(self) -> list[Tensor]:
-        """For each image, the rows of `labels` and `masks` that are its own, (n,) int64."""
-        return list(torch.arange(len(self.labels), device=self.labels.device).split(self.counts))
+    def padded_rows(self) -> Tensor:
+        """For each image, the rows of `labels` and `masks` that are its own: (B, most targets of an image) int64.
+
+        Beyond an image's count stands 0, the row of another one; what is computed of it must be left out.
+        """
+        own = torch.arange(len(self.labels)).split(self.counts)
+        return pad_sequence(own, batch_first=True).to(self.labels.device)
 
 
 @dataclass(frozen=True)
@@ -79,72 +84,67 @@ class HungarianMatcher:
         Raises:
             FloatingPointError: a cost is NaN or infinite.
         """
-        costs = [
-            cost
-            for output, coords in zip(outputs, points, strict=True)
-            for cost in self._costs(output, targets, coords)
-        ]
-        shapes = [cost.shape for cost in costs]
-        flat = torch.cat([cost.flatten() for cost in costs]).cpu().numpy()
-        if not np.isfinite(flat).all():
+        rows = targets.padded_rows()
+        on_device = [self._costs(output, targets, rows, coords) for output, coords in zip(outputs, points, strict=True)]
+        costs = torch.stack(on_device).cpu().numpy()
+        if not np.isfinite(costs).all():
             raise FloatingPointError(
                 "the predictions that are to be matched contain NaN or infinity; lower SOLVER.BASE_LR, or train with "
                 "SOLVER.AMP.DTYPE bfloat16 or without AMP"
             )
-        matrices = [part.reshape(shape) for part, shape in zip(_split(flat, shapes), shapes, strict=True)]
-        num_images = len(targets.counts)
-        pairs = np.stack(
-            [_assign(matrices[i : i + num_images], targets.counts) for i in range(0, len(matrices), num_images)]
-        )
+        pairs = np.stack([_assign(of_output, targets.counts) for of_output in costs])
         return [Match(*pair) for pair in torch.from_numpy(pairs).to(targets.labels.device)]
 
-    def _costs(self, output: Mapping[str, Tensor], targets: Targets, points: Tensor) -> list[Tensor]:
-        """Cost matrices of one output: per image (Q, n) float32."""
-        costs = []
+    def _costs(self, output: Mapping[str, Tensor], targets: Targets, rows: Tensor, points: Tensor) -> Tensor:
+        """Costs of one output between the queries and the ``rows`` (B, n) of each image: (B, Q, n) float32."""
         # In half precision the sums over thousands of points would overflow.
         with torch.autocast(points.device.type, enabled=False):
-            for image, rows in enumerate(targets.rows()):
-                coords = points[image : image + 1]
-                probabilities = output["pred_logits"][image].float().softmax(-1)
-                logits = sample_logits(output["pred_masks"][image : image + 1].float(), coords)[0]
-                truth = sample_masks(targets.masks, rows, coords)
-                costs.append(
-                    self.mask_weight * mask_cost(logits, truth)
-                    - self.class_weight * probabilities[:, targets.labels[rows]]
-                    + self.dice_weight * dice_cost(logits, truth)
-                )
-        return costs
+            probabilities = output["pred_logits"].float().softmax(-1)
+            labels = targets.labels[rows][:, None].expand(-1, probabilities.shape[1], -1)
+            # Image by image, lest there be a float32 copy of the masks of all.
+            sampled = [
+                sample_logits(masks[None].float(), coords[None])
+                for masks, coords in zip(output["pred_masks"], points, strict=True)
+            ]
+            logits = torch.cat(sampled)
+            truth = sample_masks(targets.masks, rows, points[:, None])
+            return (
+                self.mask_weight * mask_cost(logits, truth)
+                - self.class_weight * probabilities.gather(2, labels)
+                + self.dice_weight * dice_cost(logits, truth)
+            )
 
 
 def mask_cost(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean binary cross entropy between each of (Q, P) logits and each of (n, P) truths in [0, 1]: (Q, n).
+    """Mean binary cross entropy between each of (B, Q, P) logits and each of (B, n, P) truths in [0, 1]: (B, Q, n).
 
     BCE(x, t) = softplus(x) - x t, so one matrix product does it.
     """
-    return (F.softplus(logits).sum(1, keepdim=True) - logits @ truth.T) / logits.shape[1]
+    return (F.softplus(logits).sum(-1, keepdim=True) - logits @ truth.mT) / logits.shape[-1]
 
 
 def dice_cost(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 - (2 |a b| + 1) / (|a| + |b| + 1) for each of (Q, P) logits and each of (n, P) truths: (Q, n)."""
+    """1 - (2 |a b| + 1) / (|a| + |b| + 1) for each of (B, Q, P) logits and each of (B, n, P) truths: (B, Q, n)."""
     probabilities = logits.sigmoid()
-    overlap = 2 * probabilities @ truth.T
-    return 1 - (overlap + 1) / (probabilities.sum(1)[:, None] + truth.sum(1)[None] + 1)
+    overlap = 2 * probabilities @ truth.mT
+    return 1 - (overlap + 1) / (probabilities.sum(-1)[..., None] + truth.sum(-1)[..., None, :] + 1)
 
 
 def _pad_to(masks: Tensor, height: int, width: int) -> Tensor:
     return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
 
 
-def _split(flat: np.ndarray, shapes: Sequence[torch.Size]) -> list[np.ndarray]:
-    return np.split(flat, np.cumsum([shape.numel() for shape in shapes])[:-1])
+def _assign(costs: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """Solve one assignment an image; (3, N) int64: image, query, target counted over the whole batch.
 
-
-def _assign(costs: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
-    """Solve one assignment an image; (3, N) int64: image, query, target counted over the whole batch."""
+    Args:
+        costs: (B, Q, most targets of an image).
+        counts: targets of each image.
+    """
     columns = []
     first_target = 0
     for image, (cost, count) in enumerate(zip(costs, counts, strict=True)):
-        queries, targets = linear_sum_assignment(cost)
+        queries, targets = linear_sum_assignment(cost[:, :count])
         columns.append(np.stack([np.full_like(queries, image), queries, targets + first_target]))
         first_target += count
     return np.concatenate(columns, axis=1).astype(np.int64)

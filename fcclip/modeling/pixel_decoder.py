@@ -12,6 +12,7 @@ from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from fvcore.nn import weight_init
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fcclip.modeling.deformable import MSDeformAttn, Shapes
 from fcclip.modeling.layers import xavier_init
@@ -34,6 +35,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         mask_dim: channels of the mask features.
         heads, layers, dropout: of the transformer.
         attention_backend: see :class:`MSDeformAttn`.
+        activation_checkpointing: see :class:`DeformableEncoder`.
 
     Source: Mask2Former (Cheng et al., CVPR 2022), section 3.2.2.
     """
@@ -51,13 +53,16 @@ class MSDeformAttnPixelDecoder(nn.Module):
         layers: int,
         dropout: float,
         attention_backend: str,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.fine_feature = fine_feature
         self.allow_autocast = False
         self.input_proj = nn.ModuleList(_input_projection(input_shape[name].channels, width) for name in in_features)
-        self.transformer = DeformableEncoder(len(in_features), width, heads, layers, dropout, attention_backend)
+        self.transformer = DeformableEncoder(
+            len(in_features), width, heads, layers, dropout, attention_backend, activation_checkpointing
+        )
         self.mask_features = Conv2d(width, mask_dim, kernel_size=1)
         weight_init.c2_xavier_fill(self.mask_features)
         self.adapter_1 = _pyramid_conv(input_shape[fine_feature].channels, width, kernel_size=1)
@@ -79,6 +84,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
             "layers": head.TRANSFORMER_ENC_LAYERS,
             "dropout": cfg.MODEL.MASK_FORMER.DROPOUT,
             "attention_backend": head.DEFORMABLE_ATTENTION,
+            "activation_checkpointing": head.ACTIVATION_CHECKPOINTING,
         }
 
     def forward_features(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -105,12 +111,25 @@ class MSDeformAttnPixelDecoder(nn.Module):
 
 
 class DeformableEncoder(nn.Module):
-    """Transformer encoder over a flattened feature pyramid."""
+    """Transformer encoder over a flattened feature pyramid.
+
+    With ``activation_checkpointing`` a training step keeps the input of each layer only, and computes the layer again,
+    with the same dropout, when its gradients are wanted (Chen et al., Training Deep Nets with Sublinear Memory Cost,
+    2016).
+    """
 
     def __init__(
-        self, levels: int, width: int, heads: int, layers: int, dropout: float, attention_backend: str
+        self,
+        levels: int,
+        width: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+        attention_backend: str,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        self.activation_checkpointing = activation_checkpointing
         self.level_embed = nn.Parameter(torch.randn(levels, width))
         stack = (DeformableEncoderLayer(width, levels, heads, dropout, attention_backend) for _ in range(layers))
         self.encoder: Any = nn.ModuleDict({"layers": nn.ModuleList(stack)})
@@ -128,7 +147,10 @@ class DeformableEncoder(nn.Module):
         )
         references = reference_points(shapes, device)
         for layer in self.encoder["layers"]:
-            tokens = layer(tokens, positions, references, shapes)
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(layer, tokens, positions, references, shapes, use_reentrant=False)
+            else:
+                tokens = layer(tokens, positions, references, shapes)
         maps = tokens.transpose(1, 2).split([height * width for height, width in shapes], dim=2)
         return [x.reshape(*x.shape[:2], *shape) for x, shape in zip(maps, shapes, strict=True)]
 

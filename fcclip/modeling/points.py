@@ -104,11 +104,11 @@ def sample_masks(masks: Tensor, rows: Tensor, coords: Tensor) -> Tensor:
 
     Args:
         masks: (T, H, W) bool.
-        rows: (N,) int64, which mask each row of the result reads.
-        coords: (N, P, 2) in [0, 1], or (1, P, 2) shared by all rows.
+        rows: (..., N) int64, which mask each row of the result reads.
+        coords: (..., N, P, 2) in [0, 1], or (..., 1, P, 2) shared by the N rows.
 
     Returns:
-        (N, P) float32 in [0, 1].
+        (..., N, P) float32 in [0, 1].
     """
     height, width = masks.shape[-2:]
     x = coords[..., 0] * width - 0.5
@@ -117,8 +117,8 @@ def sample_masks(masks: Tensor, rows: Tensor, coords: Tensor) -> Tensor:
     right_share, bottom_share = x - left, y - top
 
     flat = masks.reshape(-1)
-    first_pixel = rows[:, None] * (height * width)
-    result = torch.zeros(len(rows), coords.shape[1], device=coords.device)
+    first_pixel = rows[..., None] * (height * width)
+    result = torch.zeros(*rows.shape, coords.shape[-2], device=coords.device)
     for dx, x_share in ((0, 1 - right_share), (1, right_share)):
         for dy, y_share in ((0, 1 - bottom_share), (1, bottom_share)):
             column, line = left.long() + dx, top.long() + dy

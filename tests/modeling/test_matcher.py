@@ -77,6 +77,14 @@ def test_every_output_and_image_is_matched_on_its_own():
             assert torch.equal(match.target[own] - first, single.target)
 
 
+def test_all_costs_travel_to_the_cpu_in_one_copy(monkeypatch):
+    copies = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: copies.append(tensor.shape) or tensor)
+    layers = [make_outputs(seed=seed) for seed in range(3)]
+    HungarianMatcher(2, 5, 5)(layers, Targets.join(make_targets(2, 4)), [torch.rand(2, 20, 2) for _ in layers])
+    assert copies == [(3, 2, 5, 4)], "layers, images, queries, most targets of an image"
+
+
 def test_images_without_targets_and_more_targets_than_queries():
     outputs = make_outputs(num_images=2, num_queries=3)
     targets = Targets.join(make_targets(0, 5))
@@ -99,7 +107,7 @@ def test_joined_masks_are_padded_right_and_below():
     assert joined.masks.shape == (3, 8, 6)
     assert torch.equal(joined.masks[0, :4, :6], small["masks"][0])
     assert not joined.masks[0, 4:].any()
-    assert [rows.tolist() for rows in joined.rows()] == [[0], [1, 2]]
+    assert joined.padded_rows().tolist() == [[0, 0], [1, 2]]
 
 
 def test_predictions_that_are_not_finite_are_named():
