@@ -35,23 +35,23 @@ class InstanceInference:
         self.queries, self._mask_of_pair = query.unique(return_inverse=True)
         self._scores, self._labels = scores, label
         self._output = output
-        self._masks = query.new_zeros((len(self.queries), *output), dtype=torch.bool)
-        self._total = scores.new_zeros(len(self.queries))
-        self._area = scores.new_zeros(len(self.queries))
+        self._masks = query.new_zeros((len(query), *output), dtype=torch.bool)
+        self._row_total = scores.new_zeros(len(self.queries), output[0])
+        self._row_area = scores.new_zeros(len(self.queries), output[0])
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
         """See :class:`BandConsumer`."""
         inside = logits > 0
-        self._masks[:, start:stop] = inside
-        self._area += inside.flatten(1).sum(dim=1)
-        self._total += (probability * inside).flatten(1).sum(dim=1)
+        torch.index_select(inside, 0, self._mask_of_pair, out=self._masks[:, start:stop])
+        self._row_area[:, start:stop] = inside.sum(dim=2)
+        self._row_total[:, start:stop] = (probability * inside).sum(dim=2)
 
     def result(self) -> Instances:
         """Instances with ``pred_masks`` (N, H, W) bool, ``pred_boxes`` (tight), ``scores``, ``pred_classes``."""
-        mask_score = self._total / (self._area + 1e-6)
+        mask_score = self._row_total.sum(dim=1) / (self._row_area.sum(dim=1) + 1e-6)
         result = Instances(self._output)
-        result.pred_masks = self._masks[self._mask_of_pair]
-        result.pred_boxes = Boxes(boxes_of_masks(self._masks)[self._mask_of_pair])
+        result.pred_masks = self._masks
+        result.pred_boxes = Boxes(boxes_of_masks(self._masks))
         result.scores = self._scores * mask_score[self._mask_of_pair]
         result.pred_classes = self._labels
         return result

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
-BAND_BYTES = 32 * 2**20  # of mask logits, or of class scores, that are held at a time
 
 
 class BandConsumer(Protocol):
@@ -51,6 +50,11 @@ class MaskUpsampler:
     def __len__(self) -> int:
         return len(self._masks)
 
+    @property
+    def widest(self) -> Size:
+        """Height of the output, and the largest width that masks have on their way to it."""
+        return self.output[0], max(self._padded[1], self.output[1])
+
     def select(self, queries: Tensor) -> MaskUpsampler:
         """The same for some of the masks."""
         return MaskUpsampler(self._masks[queries], self._padded, self._image, self.output)
@@ -64,13 +68,19 @@ class MaskUpsampler:
         return resize_columns(band, self.output[1])
 
 
-def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer]) -> None:
-    """Upsample every mask that is needed once, band by band, and give each consumer its share."""
+def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_bytes: int) -> None:
+    """Upsample every mask that is needed once, band by band, and give each consumer its share.
+
+    Args:
+        masks: all of them.
+        consumers: read only the bands.
+        chunk_bytes: see :func:`bands`.
+    """
     needed = _union([consumer.queries for consumer in consumers])
     if needed is not None:
         masks = masks.select(needed)
     positions = [_positions(consumer.queries, needed) for consumer in consumers]
-    for start, stop in bands(masks.output, len(masks)):
+    for start, stop in bands(masks.widest, len(masks), chunk_bytes):
         logits = masks.band(start, stop)
         probability = logits.sigmoid()
         for consumer, chosen in zip(consumers, positions, strict=True):
@@ -80,17 +90,28 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer]) -> None:
                 consumer.update(start, stop, logits[chosen], probability[chosen])
 
 
-def bands(output: Size, layers: int) -> Iterator[tuple[int, int]]:
-    """Split the rows of an output into bands of which ``layers`` float32 maps take at most ``BAND_BYTES``.
+def bands(size: Size, layers: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    """Split the rows of maps into bands of which ``layers`` float32 maps take at most ``chunk_bytes``.
 
-    No band at all where there are no layers.
+    A band has at least one row, even if that takes more. No band at all where there are no layers.
     """
     if not layers:
         return
-    height, width = output
-    rows = max(1, BAND_BYTES // (4 * width * layers))
+    height, width = size
+    rows = max(1, chunk_bytes // (4 * width * layers))
     for start in range(0, height, rows):
         yield start, min(start + rows, height)
+
+
+def chunk_bytes_of(megabytes: int) -> int:
+    """MODEL.FC_CLIP.TEST_CHUNK_MB in bytes.
+
+    Raises:
+        ValueError: if it is not positive.
+    """
+    if megabytes <= 0:
+        raise ValueError(f"MODEL.FC_CLIP.TEST_CHUNK_MB must be at least 1, not {megabytes}; 32 suits most machines")
+    return megabytes * 2**20
 
 
 @lru_cache(maxsize=64)

@@ -14,14 +14,16 @@ class SemanticInference:
     Args:
         class_logits: (Q, C + 1), void last.
         output: height and width.
+        chunk_bytes: of class scores that are held at a time.
         labels_only: give the best class of every pixel and never hold the scores of a whole image.
     """
 
     queries = None
 
-    def __init__(self, class_logits: Tensor, output: Size, labels_only: bool = False) -> None:
+    def __init__(self, class_logits: Tensor, output: Size, chunk_bytes: int, labels_only: bool = False) -> None:
         self._probabilities = class_logits.float().softmax(dim=-1)[:, :-1].T.contiguous()
         self.classes = len(self._probabilities)
+        self._chunk_bytes = chunk_bytes
         self._labels_only = labels_only
         if labels_only:
             self.result = class_logits.new_empty(output, dtype=torch.int64)
@@ -30,10 +32,8 @@ class SemanticInference:
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
         """See :class:`BandConsumer`; afterwards :attr:`result` is (C, H, W) float32, or (H, W) int64 labels."""
-        rows = max(1, probability.shape[1] * len(probability) // self.classes)  # scores take no more than the masks
-        for first in range(start, stop, rows):
-            last = min(first + rows, stop)
-            self.write(first, last, self.scores(probability[:, first - start : last - start]))
+        for first, last in bands((stop - start, probability.shape[2]), self.classes, self._chunk_bytes):
+            self.write(start + first, start + last, self.scores(probability[:, first:last]))
 
     def scores(self, probability: Tensor) -> Tensor:
         """Mask probabilities (Q, rows, width) -> class scores (C, rows, width)."""
@@ -48,18 +48,29 @@ class SemanticInference:
 
 
 def resized_semantic_inference(
-    class_logits: Tensor, masks: MaskUpsampler, output: Size, labels_only: bool = False
+    class_logits: Tensor, masks: MaskUpsampler, output: Size, chunk_bytes: int, labels_only: bool = False
 ) -> Tensor:
     """Semantic inference at the size of the masks, its class scores then resized.
 
     The order of steps that the published system takes when neither panoptic nor instance results are asked for.
 
+    Args:
+        class_logits: (Q, C + 1), void last.
+        masks: at the size of the image.
+        output: height and width of the result.
+        chunk_bytes: of masks, and of class scores, that are held at a time.
+        labels_only: give the best class of every pixel.
+
     Returns:
         (C, *output) float32 scores, or labels of shape ``output``.
     """
-    inference = SemanticInference(class_logits, output, labels_only)
+    inference = SemanticInference(class_logits, output, chunk_bytes, labels_only)
     weights = resize_matrix(masks.output[0], output[0])
-    for start, stop in bands(output, max(len(class_logits), inference.classes)):
+    layers = max(len(class_logits), inference.classes)
+    width = max(masks.widest[1], output[1])
+    ratio = -(-masks.output[0] // output[0])  # rows of masks to a row of the result
+    margin = 2 * 4 * width * layers  # a row before the first and after the last of them
+    for start, stop in bands((output[0], width * ratio), layers, chunk_bytes - margin):
         first, last = support(weights[start:stop])
         scores = inference.scores(masks.band(first, last).sigmoid_())
         resized = weights[start:stop, first:last].to(scores.device) @ scores

@@ -46,14 +46,22 @@ def starts(size: int, window: int, stride: int) -> list[int]:
     return [max(min(index * stride, size - window), 0) for index in range(count)]
 
 
-def resize_scores(scores: Tensor, output: Size) -> Tensor:
-    """Resize (K, h, w) bilinearly to (K, H, W)."""
-    return torch.cat([_resized_rows(scores, output, *rows) for rows in bands(output, len(scores))], dim=1)
+def resize_scores(scores: Tensor, output: Size, chunk_bytes: int) -> Tensor:
+    """Resize (K, h, w) bilinearly to (K, H, W), a chunk at a time."""
+    resized = scores.new_empty(len(scores), *output)
+    for start, stop in _bands(scores, output, chunk_bytes):
+        resized[:, start:stop] = _resized_rows(scores, output, start, stop)
+    return resized
 
 
-def resized_labels(scores: Tensor, output: Size) -> Tensor:
-    """The best class (H, W) of resized scores (K, h, w), of which no more than a band of rows is held."""
-    return torch.cat([_resized_rows(scores, output, *rows).argmax(dim=0) for rows in bands(output, len(scores))])
+def resized_labels(scores: Tensor, output: Size, chunk_bytes: int) -> Tensor:
+    """The best class (H, W) of resized scores (K, h, w), of which no more than a chunk is held."""
+    rows = _bands(scores, output, chunk_bytes)
+    return torch.cat([_resized_rows(scores, output, start, stop).argmax(dim=0) for start, stop in rows])
+
+
+def _bands(scores: Tensor, output: Size, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    return bands((output[0], max(scores.shape[-1], output[1])), len(scores), chunk_bytes)
 
 
 def _resized_rows(scores: Tensor, output: Size, start: int, stop: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fcclip.clip.backbone import CLIP
 from fcclip.inference.instance import InstanceInference
-from fcclip.inference.masks import MaskUpsampler, Size, feed_bands
+from fcclip.inference.masks import MaskUpsampler, Size, chunk_bytes_of, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from fcclip.meta_arch.vocabularies import VocabularyPair
@@ -42,6 +42,7 @@ class FCCLIP(VocabularyModel):
         pixel_mean, pixel_std: by channel, in the 0..255 range.
         semantic_on, panoptic_on, instance_on: which results are computed.
         test_topk_per_image: number of instances.
+        chunk_bytes: of upsampled masks, and of class scores, that are held at a time.
         geometric_ensemble_alpha, geometric_ensemble_beta: exponents of CLIP on seen and unseen classes.
         ensemble_on_valid_mask: ask CLIP only about queries with a positive pixel at stride 32.
         allow_random_weights: run although weights were not loaded.
@@ -74,6 +75,7 @@ class FCCLIP(VocabularyModel):
         panoptic_on: bool,
         instance_on: bool,
         test_topk_per_image: int,
+        chunk_bytes: int,
         geometric_ensemble_alpha: float,
         geometric_ensemble_beta: float,
         ensemble_on_valid_mask: bool,
@@ -98,6 +100,7 @@ class FCCLIP(VocabularyModel):
         self.semantic_labels_only = False
         self.decoder_dtype = torch.float32
         self.test_topk_per_image = test_topk_per_image
+        self.chunk_bytes = chunk_bytes
         self.geometric_ensemble_alpha = geometric_ensemble_alpha
         self.geometric_ensemble_beta = geometric_ensemble_beta
         self.ensemble_on_valid_mask = ensemble_on_valid_mask
@@ -134,6 +137,7 @@ class FCCLIP(VocabularyModel):
             "panoptic_on": test.PANOPTIC_ON,
             "instance_on": test.INSTANCE_ON,
             "test_topk_per_image": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "chunk_bytes": chunk_bytes_of(node.TEST_CHUNK_MB),
             "geometric_ensemble_alpha": node.GEOMETRIC_ENSEMBLE_ALPHA,
             "geometric_ensemble_beta": node.GEOMETRIC_ENSEMBLE_BETA,
             "ensemble_on_valid_mask": node.ENSEMBLE_ON_VALID_MASK,
@@ -218,12 +222,13 @@ class FCCLIP(VocabularyModel):
     ) -> dict[str, Any]:
         if not (self.sem_seg_postprocess_before_inference or self.panoptic_on or self.instance_on):
             masks = MaskUpsampler(mask_logits, padded, image, image)
-            return {"sem_seg": resized_semantic_inference(class_logits, masks, output, self.semantic_labels_only)}
-        semantic = SemanticInference(class_logits, output, self.semantic_labels_only) if self.semantic_on else None
+            labels_only = self.semantic_labels_only
+            return {"sem_seg": resized_semantic_inference(class_logits, masks, output, self.chunk_bytes, labels_only)}
+        semantic = self._semantic_inference(class_logits, output) if self.semantic_on else None
         panoptic = self._panoptic_inference(class_logits, output) if self.panoptic_on else None
         instance = self._instance_inference(class_logits, output) if self.instance_on else None
         wanted = [inference for inference in (semantic, panoptic, instance) if inference is not None]
-        feed_bands(MaskUpsampler(mask_logits, padded, image, output), wanted)
+        feed_bands(MaskUpsampler(mask_logits, padded, image, output), wanted, self.chunk_bytes)
         result: dict[str, Any] = {}
         if semantic is not None:
             result["sem_seg"] = semantic.result
@@ -234,6 +239,9 @@ class FCCLIP(VocabularyModel):
         if instance is not None:
             result["instances"] = instance.result()
         return result
+
+    def _semantic_inference(self, class_logits: Tensor, output: Size) -> SemanticInference:
+        return SemanticInference(class_logits, output, self.chunk_bytes, self.semantic_labels_only)
 
     def _panoptic_inference(self, class_logits: Tensor, output: Size) -> PanopticInference:
         things = self.vocabulary.thing_ids

@@ -13,6 +13,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from fcclip.clip.base import ClipBackbone
+from fcclip.inference.masks import chunk_bytes_of
 from fcclip.inference.sliding import resize_scores, resized_labels, slide
 from fcclip.meta_arch.vocabulary_model import VocabularyModel
 from fcclip.meta_arch.zero_shot_vocabularies import TEMPLATES, ZeroShotVocabularies, read_embeddings
@@ -36,6 +37,7 @@ class ZeroShotModel(VocabularyModel, ABC):
         seen_penalty: subtracted from the score of seen classes, which the model prefers unduly.
         pixel_mean, pixel_std: by channel, in the 0..255 range.
         crop_size, stride: of the window that slides over a test image, in pixels; training images are padded to a crop.
+        chunk_bytes: of class scores at the size of the result that are held at a time, besides the result.
         allow_random_weights: run although weights were not loaded.
     """
 
@@ -57,6 +59,7 @@ class ZeroShotModel(VocabularyModel, ABC):
         pixel_std: list[float],
         crop_size: int,
         stride: int,
+        chunk_bytes: int,
         allow_random_weights: bool,
     ) -> None:
         super().__init__()
@@ -69,6 +72,7 @@ class ZeroShotModel(VocabularyModel, ABC):
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.crop_size, self.stride = crop_size, stride
+        self.chunk_bytes = chunk_bytes
         self.semantic_labels_only = False
         self.weights = WeightState(backbone, allow_random_weights)
         self.register_load_state_dict_post_hook(_after_loading)
@@ -89,6 +93,7 @@ class ZeroShotModel(VocabularyModel, ABC):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "crop_size": node.CROP_SIZE,
             "stride": node.STRIDE,
+            "chunk_bytes": chunk_bytes_of(cfg.MODEL.FC_CLIP.TEST_CHUNK_MB),
             "allow_random_weights": cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS,
         }
 
@@ -160,7 +165,8 @@ class ZeroShotModel(VocabularyModel, ABC):
     def _result(self, image: Tensor, example: dict[str, Any]) -> dict[str, Any]:
         scores = slide(image, self.window_scores, self.crop_size, self.stride)
         output = (example.get("height", image.shape[-2]), example.get("width", image.shape[-1]))
-        return {"sem_seg": (resized_labels if self.semantic_labels_only else resize_scores)(scores, output)}
+        resize = resized_labels if self.semantic_labels_only else resize_scores
+        return {"sem_seg": resize(scores, output, self.chunk_bytes)}
 
     def _training_batch(self, images: list[Tensor], batched_inputs: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         """Images and label maps, padded right and below to the crop: images with 0, labels with 255."""

@@ -5,7 +5,6 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from fcclip.inference import masks as masks_module
 from fcclip.inference.instance import InstanceInference, boxes_of_masks
 from fcclip.inference.masks import MaskUpsampler, bands, feed_bands, resize_matrix
 from fcclip.inference.panoptic import PanopticInference
@@ -15,11 +14,7 @@ from tools import plain as reference
 PADDED, IMAGE = (64, 96), (57, 90)
 OUTPUTS = [(57, 90), (40, 61), (123, 200)]
 THINGS = frozenset({0, 2})
-
-
-@pytest.fixture(autouse=True)
-def small_bands(monkeypatch) -> None:
-    monkeypatch.setattr(masks_module, "BAND_BYTES", 4 * 12 * 100 * 7)  # several bands, the last one shorter
+CHUNK = 4 * 12 * 100 * 7  # bytes: several bands, the last one shorter
 
 
 def blobs(queries: int = 12, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -37,8 +32,8 @@ def blobs(queries: int = 12, seed: int = 0) -> tuple[Tensor, Tensor]:
 def test_bands_join_to_the_published_upsampling(output) -> None:
     _, masks = blobs()
     upsampler = MaskUpsampler(masks, PADDED, IMAGE, output)
-    joined = torch.cat([upsampler.band(start, stop) for start, stop in bands(output, 12)], dim=1)
-    assert len(list(bands(output, 12))) > 2
+    joined = torch.cat([upsampler.band(start, stop) for start, stop in bands(output, 12, CHUNK)], dim=1)
+    assert len(list(bands(output, 12, CHUNK))) > 2
     expected = reference.full_masks(masks, PADDED, IMAGE, output)
     torch.testing.assert_close(joined, expected, atol=2e-5, rtol=1e-5)
     some = upsampler.select(torch.tensor([5, 1])).band(3, 9)
@@ -55,8 +50,8 @@ def test_resize_matrix_is_the_resize() -> None:
 def test_semantic_scores(output) -> None:
     logits, masks = blobs()
     expected = reference.semantic(logits, reference.full_masks(masks, PADDED, IMAGE, output))
-    scores, labels = SemanticInference(logits, output), SemanticInference(logits, output, labels_only=True)
-    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [scores, labels])
+    scores, labels = SemanticInference(logits, output, CHUNK), SemanticInference(logits, output, CHUNK, True)
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [scores, labels], CHUNK)
     torch.testing.assert_close(scores.result, expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(labels.result, scores.result.argmax(0))
 
@@ -67,9 +62,9 @@ def test_semantic_scores_resized_after_inference(output) -> None:
     expected = reference.semantic(logits, reference.resize(masks, PADDED))[:, : IMAGE[0], : IMAGE[1]]
     expected = reference.resize(expected, output)
     upsampler = MaskUpsampler(masks, PADDED, IMAGE, IMAGE)
-    scores = resized_semantic_inference(logits, upsampler, output)
+    scores = resized_semantic_inference(logits, upsampler, output, CHUNK)
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(resized_semantic_inference(logits, upsampler, output, labels_only=True), scores.argmax(0))
+    assert torch.equal(resized_semantic_inference(logits, upsampler, output, CHUNK, True), scores.argmax(0))
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -80,7 +75,7 @@ def test_panoptic_map_and_segments(output, object_threshold, overlap, seed) -> N
     full = reference.full_masks(masks, PADDED, IMAGE, output)
     expected_map, expected = reference.panoptic(logits, full, THINGS, object_threshold, overlap)
     inference = PanopticInference(logits, output, THINGS, object_threshold, overlap)
-    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference])
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference], CHUNK)
     panoptic_map, segments = inference.result()
     assert [segment.as_info() for segment in segments] == expected
     assert len(segments) > 1
@@ -93,7 +88,7 @@ def test_panoptic_of_void_alone_is_empty() -> None:
     logits, masks = blobs()
     logits[:, -1] = 50
     inference = PanopticInference(logits, IMAGE, THINGS, 0.0, 0.8)
-    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, IMAGE), [inference])
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, IMAGE), [inference], CHUNK)
     panoptic_map, segments = inference.result()
     assert panoptic_map.shape == IMAGE
     assert not panoptic_map.any()
@@ -102,7 +97,7 @@ def test_panoptic_of_void_alone_is_empty() -> None:
 
 def instances(logits: Tensor, masks: Tensor, output, count: int, class_ids: Collection[int] | None) -> Instances:
     inference = InstanceInference(logits, output, count, class_ids)
-    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference])
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [inference], CHUNK)
     return inference.result()
 
 
@@ -148,7 +143,7 @@ def test_consumers_of_some_masks_get_theirs() -> None:
     upsampler = MaskUpsampler(masks, PADDED, IMAGE, IMAGE)
     for consumer in alone:
         assert 0 < len(consumer.queries) < len(masks)
-        feed_bands(upsampler, [consumer])
-    feed_bands(upsampler, together)
+        feed_bands(upsampler, [consumer], CHUNK)
+    feed_bands(upsampler, together, CHUNK)
     assert torch.equal(alone[0].result().pred_masks, together[0].result().pred_masks)
     assert torch.equal(alone[1].result()[0], together[1].result()[0])

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fcclip.inference import masks
 from fcclip.inference.sliding import resize_scores, resized_labels, slide, starts
 
 
@@ -36,9 +35,8 @@ def test_a_small_image_is_one_window() -> None:
 
 
 @pytest.mark.parametrize("output", [(37, 90), (20, 70), (20, 33), (61, 70)])
-def test_resizing_in_bands(output, monkeypatch) -> None:
-    monkeypatch.setattr(masks, "BAND_BYTES", 4000)
+def test_resizing_in_bands(output) -> None:
     scores = torch.randn(5, 20, 70)
     expected = F.interpolate(scores[None], size=output, mode="bilinear", align_corners=False)[0]
-    torch.testing.assert_close(resize_scores(scores, output), expected, atol=1e-4, rtol=1e-4)
-    assert (resized_labels(scores, output) != expected.argmax(dim=0)).sum() <= 1
+    torch.testing.assert_close(resize_scores(scores, output, 4000), expected, atol=1e-4, rtol=1e-4)
+    assert (resized_labels(scores, output, 4000) != expected.argmax(dim=0)).sum() <= 1
