@@ -1,11 +1,13 @@
 """Parameter groups, clipping and precision by their published rules."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from fcclip.config import get_cfg
-from fcclip.engine.optimizer import build_optimizer, clip_gradients, parameter_groups
+from fcclip.engine.optimizer import build_optimizer, clip_gradients, load_optimizer_state, parameter_groups, trainable
 from fcclip.engine.precision import Precision
 from tests.tiny import tiny_cfg, tiny_model
 
@@ -121,6 +123,72 @@ def test_clipping_one_by_one_and_by_value(cfg):
     node.CLIP_TYPE = "all"
     with pytest.raises(ValueError, match="full_model, norm or value, not 'all'"):
         clip_gradients(cfg, parameters)
+
+
+def updates(cfg, steps, state=None):
+    """Weights and state after some clipped updates from drawn gradients, on from those that `state` has seen."""
+    torch.manual_seed(0)
+    model = Toy()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE, cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = "full_model", 0.1
+    optimizer = build_optimizer(cfg, model)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        load_optimizer_state(optimizer, state["optimizer"])
+    for step in range(state["steps"] if state else 0, steps):
+        generator = torch.Generator().manual_seed(step)
+        for parameter in trainable(optimizer):
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        clip_gradients(cfg, trainable(optimizer))
+        optimizer.step()
+    return copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "steps": steps})
+
+
+def test_the_fused_update_is_the_plain_one_up_to_rounding(cfg):
+    start, plain = updates(cfg, 0)["model"], updates(cfg, 50)["model"]
+    cfg.SOLVER.FUSED_ADAMW = True
+    fused = updates(cfg, 50)
+    assert all(group["fused"] for group in fused["optimizer"]["param_groups"])
+    assert any((plain[name] != start[name]).any() for name in plain)
+    for name, weight in fused["model"].items():
+        torch.testing.assert_close(weight, plain[name], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_update_goes_on_to_the_bit(cfg, fused):
+    cfg.SOLVER.FUSED_ADAMW = fused
+    whole, resumed = updates(cfg, 6), updates(cfg, 6, updates(cfg, 3))
+    assert all(torch.equal(weight, resumed["model"][name]) for name, weight in whole["model"].items())
+
+
+def test_the_configuration_decides_how_a_resumed_run_updates(cfg):
+    plain = updates(cfg, 3)
+    cfg.SOLVER.FUSED_ADAMW = True
+    fused = updates(cfg, 6, plain)
+    assert all(group["fused"] for group in fused["optimizer"]["param_groups"])
+    cfg.SOLVER.FUSED_ADAMW = False
+    back = updates(cfg, 9, fused)
+    assert not any(group["fused"] for group in back["optimizer"]["param_groups"])
+    for name, weight in updates(cfg, 9)["model"].items():
+        torch.testing.assert_close(back["model"][name], weight, rtol=1e-6, atol=1e-7)
+
+
+def test_a_pytorch_without_the_fused_update_is_named(cfg, monkeypatch):
+    def refuse(*_, fused=None, **__):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(torch.optim, "AdamW", refuse)
+    cfg.SOLVER.FUSED_ADAMW = True
+    with pytest.raises(ValueError, match="set SOLVER.FUSED_ADAMW False"):
+        build_optimizer(cfg, Toy())
+
+
+def test_a_float16_tower_needs_a_gpu(cfg):
+    cfg.MODEL.DEVICE, cfg.MODEL.FC_CLIP.TRAINING_TOWER_DTYPE = "cpu", "float16"
+    with pytest.raises(ValueError, match="MODEL.DEVICE cpu cannot train with an image tower in float16"):
+        Precision(cfg)
+    cfg.MODEL.FC_CLIP.TRAINING_TOWER_DTYPE = "bfloat16"
+    Precision(cfg)
 
 
 def test_precision(cfg):

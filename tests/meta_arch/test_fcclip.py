@@ -115,6 +115,21 @@ def test_training_gives_weighted_losses() -> None:
         model([{"image": image(), "file_name": "a.jpg"}])
 
 
+def test_names_are_encoded_once_for_all_training_steps(monkeypatch) -> None:
+    model = tiny_model().train()
+    instances = Instances((64, 96), gt_masks=torch.ones(1, 64, 96, dtype=torch.bool), gt_classes=torch.tensor([3]))
+    calls = []
+    encode = model.backbone.clip_model.transformer.forward
+    monkeypatch.setattr(
+        model.backbone.clip_model.transformer, "forward", lambda *x, **y: calls.append(1) or encode(*x, **y)
+    )
+    model([{"image": image(64, 96), "instances": instances}])
+    first = len(calls)
+    assert first > 0
+    model([{"image": image(64, 96), "instances": instances}])
+    assert len(calls) == first
+
+
 def test_copy_is_independent(model: FCCLIP) -> None:
     clone = copy.deepcopy(model)
     expected = model([{"image": image()}])[0]["sem_seg"]

@@ -23,6 +23,16 @@ def test_sample_masks_shares_points_and_reads_zero_outside():
     torch.testing.assert_close(result, torch.tensor([[0.25, 1.0, 0.25]] * 2))
 
 
+def test_sample_masks_of_several_images_at_once():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(5, 13, 31, generator=generator) > 0.5
+    rows, coords = torch.tensor([[0, 1, 2], [3, 4, 0]]), torch.rand(2, 50, 2, generator=generator)
+    together = sample_masks(masks, rows, coords[:, None])
+    assert together.shape == (2, 3, 50)
+    for image in range(2):
+        assert torch.equal(together[image], sample_masks(masks, rows[image], coords[image : image + 1]))
+
+
 def test_sample_masks_of_nothing():
     result = sample_masks(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0, dtype=torch.long), torch.rand(0, 7, 2))
     assert result.shape == (0, 7)
