@@ -1,4 +1,4 @@
-"""Trading bits for speed: the image tower and the decoders in half precision, off unless asked for."""
+"""Faster inference that changes bits: half precision, compiled code, CUDA graphs; all off unless asked for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
+from fcclip.compilation import compile_parts
+from fcclip.cuda_graphs import GraphCache
 from fcclip.dtypes import dtype_of_key
 from fcclip.meta_arch.fcclip import FCCLIP
 
@@ -13,22 +15,37 @@ FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHAN
 
 
 def accelerate(model: nn.Module, cfg: CfgNode) -> None:
-    """Make a model, its weights loaded, as fast as MODEL.FC_CLIP.INFERENCE_DTYPE and CHANNELS_LAST allow.
+    """Make a model, its weights loaded and on its device, as fast as these keys of MODEL.FC_CLIP allow.
 
-    The image tower is converted for good, which also halves its memory. The decoders compute in that precision where it
-    does no harm: masks, class scores and everything that is compared with a threshold stay float32.
+    INFERENCE_DTYPE and CHANNELS_LAST convert the image tower for good, which in half precision also halves its memory.
+    The decoders compute in that precision where it does no harm: masks, class scores and everything that is compared
+    with a threshold stay float32. COMPILE is :mod:`fcclip.compilation`, CUDA_GRAPHS :mod:`fcclip.cuda_graphs`; the
+    vocabulary may change under both.
 
     Raises:
-        ValueError: if the type is unknown, or the device cannot compute in it, or the model is not an FC-CLIP.
+        ValueError: if the type is unknown, or the device cannot do it, or the model is not an FC-CLIP.
     """
     node = cfg.MODEL.FC_CLIP
-    if node.INFERENCE_DTYPE == "float32" and not node.CHANNELS_LAST:
+    if node.INFERENCE_DTYPE == "float32" and not (node.CHANNELS_LAST or node.COMPILE or node.CUDA_GRAPHS):
         return
     if not isinstance(model, FCCLIP):
-        raise ValueError(f"{type(model).__name__} computes in float32 only; leave MODEL.FC_CLIP.INFERENCE_DTYPE alone")
-    dtype = dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE)
+        raise ValueError(
+            f"{type(model).__name__} is no FC-CLIP, and computes in float32 only; leave MODEL.FC_CLIP.INFERENCE_DTYPE, "
+            "CHANNELS_LAST, COMPILE and CUDA_GRAPHS alone"
+        )
+    if node.CUDA_GRAPHS and model.device.type != "cuda":
+        raise ValueError(f'CUDA graphs are for GPUs, not for "{model.device}"; leave MODEL.FC_CLIP.CUDA_GRAPHS off')
+    if node.INFERENCE_DTYPE != "float32" or node.CHANNELS_LAST:
+        _convert(model, dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE), node.CHANNELS_LAST)
+    if node.COMPILE:
+        compile_parts(model)
+    if node.CUDA_GRAPHS:
+        model.replay = GraphCache(model.decode)
+
+
+def _convert(model: FCCLIP, dtype: torch.dtype, channels_last: bool) -> None:
     if dtype == torch.float16 and model.device.type == "cpu":
         raise ValueError("float16 is for GPUs; set MODEL.FC_CLIP.INFERENCE_DTYPE bfloat16 on a CPU")
-    model.backbone.convert_image_tower(dtype, channels_last=node.CHANNELS_LAST)
+    model.backbone.convert_image_tower(dtype, channels_last=channels_last)
     model.decoder_dtype = dtype
     model.sem_seg_head.pixel_decoder.allow_autocast = True

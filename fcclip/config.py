@@ -46,6 +46,8 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.TEST_CHUNK_MB = 32  # MiB of upsampled masks, and of class scores, that are held at a time at inference
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training
+    node.COMPILE = False  # torch.compile the network at inference, anew for each padded image size
+    node.CUDA_GRAPHS = False  # GPUs: launch the network at once, recorded anew for each padded image size
     cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION = "auto"  # auto | torch | native | triton: INSTALL.md
     # compute the layers of the pixel decoder's transformer again in the backward pass instead of keeping what they hold
     cfg.MODEL.SEM_SEG_HEAD.ACTIVATION_CHECKPOINTING = False

@@ -62,5 +62,16 @@ def test_mistakes_are_named() -> None:
         accelerate(model, fast_cfg("convnext", "fp8"))
     with pytest.raises(ValueError, match="float16 is for GPUs"):
         accelerate(model, fast_cfg("convnext", "float16"))
-    with pytest.raises(ValueError, match="Linear computes in float32 only"):
+    with pytest.raises(ValueError, match="Linear is no FC-CLIP"):
         accelerate(torch.nn.Linear(1, 1), fast_cfg("convnext"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_on_a_gpu(dtype: str) -> None:
+    model = seeded("convnext").cuda()
+    exact = model([IMAGE])[0]["sem_seg"]
+    accelerate(model, fast_cfg("convnext", dtype))
+    near = model([IMAGE])[0]["sem_seg"]
+    assert near.isfinite().all()
+    assert 0 < (near - exact).norm() < 0.15 * exact.norm()

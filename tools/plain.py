@@ -172,7 +172,7 @@ def decode(decoder: Any, levels: list[Tensor], features: Tensor, text: TextClass
     """The decoder with all outputs after every layer."""
     batch = features.shape[0]
     values = [x.flatten(2).transpose(1, 2) + decoder.level_embed.weight[i] for i, x in enumerate(levels)]
-    positions = [sine_encoding(*x.shape[-2:], x.shape[1], x.device).flatten(1).T for x in levels]
+    positions = [sine_encoding(x.shape[-2], x.shape[-1], x.shape[1], x.device).flatten(1).T for x in levels]
     place = decoder.query_embed.weight
     queries = decoder.query_feat.weight.expand(batch, -1, -1)
     sizes = [(x.shape[-2], x.shape[-1]) for x in levels]

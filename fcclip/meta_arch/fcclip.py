@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ class FCCLIP(VocabularyModel):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.sem_seg_head = sem_seg_head
+        self.sem_seg_head: Any = sem_seg_head
         self.criterion = criterion
         self.void_embedding = nn.Embedding(1, backbone.dim_latent)
         self.num_queries = num_queries
@@ -99,6 +100,7 @@ class FCCLIP(VocabularyModel):
         self.instance_on = instance_on
         self.semantic_labels_only = False
         self.decoder_dtype = torch.float32
+        self.replay: Callable[[Tensor], tuple[Tensor, ...]] | None = None  # `decode`, if it is in CUDA graphs
         self.test_topk_per_image = test_topk_per_image
         self.chunk_bytes = chunk_bytes
         self.geometric_ensemble_alpha = geometric_ensemble_alpha
@@ -174,22 +176,41 @@ class FCCLIP(VocabularyModel):
         return self.criterion(outputs, [_target(x, batch.tensor) for x in batched_inputs])
 
     def _results(self, batch: ImageList, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        features = self.backbone(batch.tensor)
-        dense = features["clip_vis_dense"]
         text = self._text()
-        with torch.autocast(self.device.type, self.decoder_dtype, enabled=self.decoder_dtype != torch.float32):
-            outputs = self.sem_seg_head(features, text)
-        del features  # the larger ones have served
-        masks = outputs["pred_masks"]
+        dense, masks, in_vocab = self._segment(batch.tensor, text)
         coarse_masks = F.interpolate(masks, size=dense.shape[-2:], mode="bilinear", align_corners=False)
         embeddings = self._embed_masks(batch.tensor, dense, masks, coarse_masks)
-        class_logits = self._ensemble(outputs["pred_logits"], embeddings, coarse_masks, text)
+        class_logits = self._ensemble(in_vocab, embeddings, coarse_masks, text)
         padded = (batch.tensor.shape[-2], batch.tensor.shape[-1])
         results = []
         for i, (x, size) in enumerate(zip(batched_inputs, batch.image_sizes, strict=True)):
             output = (x.get("height", size[0]), x.get("width", size[1]))
             results.append(self._result_of_image(class_logits[i], masks[i], padded, size, output))
         return results
+
+    def _segment(self, images: Tensor, text: TextClassifier) -> tuple[Tensor, Tensor, Tensor]:
+        """CLIP's dense features of images (B, 3, H, W), mask logits, and class logits of the trained classifier."""
+        if self.replay is not None:
+            dense, masks, embeddings = self.replay(images)
+            return dense, masks, self.sem_seg_head.predictor.classify(embeddings, text)
+        features = self.backbone(images)
+        with self._decoder_precision():
+            outputs = self.sem_seg_head(features, text)
+        return features["clip_vis_dense"], outputs["pred_masks"], outputs["pred_logits"]
+
+    def decode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What inference computes of images (B, 3, H, W), normalised and padded, before it needs the classes.
+
+        Returns:
+            CLIP's dense features (B, C, H/32, W/32), mask logits (B, Q, H/4, W/4), mask embeddings (B, Q, E).
+        """
+        features = self.backbone(images)
+        with self._decoder_precision():
+            masks, embeddings = self.sem_seg_head.decode(features)
+        return features["clip_vis_dense"], masks, embeddings
+
+    def _decoder_precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.decoder_dtype, enabled=self.decoder_dtype != torch.float32)
 
     def _text(self) -> TextClassifier:
         """The classes of the present mode, and void."""

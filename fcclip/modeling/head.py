@@ -24,7 +24,7 @@ class FCCLIPHead(nn.Module):
     """
 
     @configurable
-    def __init__(self, *, pixel_decoder: Any, predictor: nn.Module, num_classes: int) -> None:
+    def __init__(self, *, pixel_decoder: Any, predictor: Any, num_classes: int) -> None:
         super().__init__()
         self.pixel_decoder = pixel_decoder
         self.predictor = predictor
@@ -50,3 +50,9 @@ class FCCLIPHead(nn.Module):
         """See :meth:`MultiScaleMaskedTransformerDecoder.forward` for the result."""
         mask_features, _, levels = self.pixel_decoder.forward_features(features)
         return self.predictor(levels, mask_features, text)
+
+    def decode(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`MultiScaleMaskedTransformerDecoder.decode`."""
+        mask_features, _, levels = self.pixel_decoder.forward_features(features)
+        masks, embeddings = self.predictor.decode(levels, mask_features)
+        return masks, embeddings

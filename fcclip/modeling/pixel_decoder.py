@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fcclip.modeling.constants import cached_constant
 from fcclip.modeling.deformable import MSDeformAttn, Shapes
 from fcclip.modeling.layers import xavier_init
 from fcclip.modeling.position_encoding import sine_encoding
@@ -177,8 +178,7 @@ class DeformableEncoderLayer(nn.Module):
         return self.norm2(tokens + self.dropout(self.linear2(hidden)))
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is cached may later be used in training
+@cached_constant(maxsize=16)
 def reference_points(shapes: Shapes, device: torch.device) -> Tensor:
     """Centres of the pixels of all levels, one level after another: (N, 2), (x, y) in [0, 1]."""
     points = []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from fcclip.modeling.constants import cached_constant
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is cached may later be used in training
+
+@cached_constant(maxsize=64)
 def sine_encoding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Sine encoding of the pixels of a map, rows in the first half of the channels, columns in the second.
 

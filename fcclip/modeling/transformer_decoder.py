@@ -122,7 +122,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
         batch = mask_features.shape[0]
         sources = [project(level) for project, level in zip(self.input_proj, levels, strict=True)]
         values = [x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in enumerate(sources)]
-        positions = [sine_encoding(*x.shape[-2:], x.shape[1], x.device).flatten(1).T for x in sources]
+        positions = [sine_encoding(x.shape[-2], x.shape[-1], x.shape[1], x.device).flatten(1).T for x in sources]
         # Resizing is linear: masks made of resized features are resized masks, without the full-size ones in between.
         resized = [_resize(mask_features, level.shape[-2:]) for level in levels]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from fcclip.modeling.constants import cached_constant
 from fcclip.modeling.deformable.backends import Shapes, check_backend, choose_backend, sampler
 
 
@@ -75,8 +75,7 @@ class MSDeformAttn(nn.Module):
         return self.output_proj(sample(value, shapes, locations, weights))
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is cached may later be used in training
+@cached_constant(maxsize=16)
 def _level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
     """(levels, 2): width and height of each level."""
     return torch.tensor([(width, height) for height, width in shapes], dtype=torch.float32, device=device)

@@ -13,11 +13,12 @@ compiler, once a machine; where that fails, "auto" falls back to another backend
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fcclip.modeling.constants import cached_constant
 
 LARGEST_INT32 = 2**31 - 1
 FIXED_POINT_BITS = 62  # of the largest sum that can occur
@@ -76,8 +77,7 @@ def _check(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, 
         )
 
 
-@lru_cache(maxsize=64)  # a copy to the GPU would wait for it
-@torch.inference_mode(False)
+@cached_constant(maxsize=64)  # a copy to the GPU would wait for it
 def _shape_tensor(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
     return torch.tensor(shapes, dtype=torch.int32, device=device)
 
