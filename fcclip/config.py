@@ -42,6 +42,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.ALLOW_RANDOM_WEIGHTS = False  # without it, a model whose CLIP or head was not loaded refuses to run
     node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
+    node.RELEASE_TEXT_TOWER = False  # free its memory, also a GPU's, while no names are encoded (the Segmenter: True)
     node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.acceleration)
     node.TEST_CHUNK_MB = 32  # MiB of upsampled masks, and of class scores, that are held at a time at inference
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference

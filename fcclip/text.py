@@ -78,6 +78,7 @@ class NameEmbedder:
         open_cache: gives the cache that belongs to the present weights, or None.
         templates: prompts with one ``{}`` each.
         given: rows of names that are not to be encoded, because they were recorded.
+        release: called when names have been embedded, so that nothing need be kept ready for more of them.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class NameEmbedder:
         open_cache: Callable[[], TextCache | None] = lambda: None,
         templates: Sequence[str] = TEMPLATES,
         given: Mapping[str, Tensor] | None = None,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
+        self._release = release
         self._tokenize = tokenize
         self._encode = encode
         self._open_cache = open_cache
@@ -109,6 +112,14 @@ class NameEmbedder:
         Raises:
             ValueError: if a name is too long for CLIP's text tower.
         """
+        try:
+            self._make_rows(names)
+        finally:
+            self._release()
+        return torch.stack([self._rows[name] for name in names])
+
+    def _make_rows(self, names: Sequence[str]) -> None:
+        """Read from the cache, or encode, the names that have no row yet."""
         missing = [name for name in dict.fromkeys(names) if name not in self._rows]
         cache = self._open_cache() if missing else None
         if cache is not None:
@@ -119,7 +130,6 @@ class NameEmbedder:
             self._rows.update(encoded)
             if cache is not None:
                 cache.add(encoded)
-        return torch.stack([self._rows[name] for name in names])
 
     def _encode_names(self, names: Sequence[str]) -> dict[str, Tensor]:
         tokens = self._tokenize([template.format(name) for name in names for template in self._templates])

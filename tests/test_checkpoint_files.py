@@ -1,5 +1,6 @@
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,3 +84,19 @@ def test_torchscript_archive_is_read_without_its_code(tmp_path) -> None:
     assert found.keys() == module.state_dict().keys()
     assert found["0.weight"].dtype == torch.float32
     assert torch.equal(found["0.weight"], module[0].weight.float())
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_files_are_mapped_rather_than_read(tmp_path, name) -> None:
+    """So that a model and the file it is loaded from are not in memory together."""
+    path = tmp_path / name
+    tensors = {"weight": torch.randn(300, 400)}
+    (save_file if path.suffix == ".safetensors" else torch.save)(tensors, path)
+    weight = read_state_dict(path)["weight"]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, stop = (int(part, 16) for part in line.split()[0].split("-"))
+        if start <= weight.data_ptr() < stop:
+            assert line.endswith(name)
+            return
+    pytest.fail("the weight is nowhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from fcclip.checkpoint_files import holds_prefix
 from fcclip.clip.loading import load_clip
-from fcclip.clip.text_tower import embedding_width, encode_text, text_tower, text_weights
+from fcclip.clip.paged_weights import PagedWeights
+from fcclip.clip.text_tower import embedding_width, encode_text, text_parameters, text_tower, text_weights
 from fcclip.fingerprint import fingerprint_tensors
 from fcclip.text import TEMPLATES, NameEmbedder
-from fcclip.text_cache import TextCache
+from fcclip.text_cache import TextCache, cache_directory
+
+logger = logging.getLogger(__name__)
 
 CLIP_PREFIX = "backbone.clip_model."
 
@@ -36,6 +40,8 @@ class ClipBackbone(Backbone):
         self.clip_model: Any = loaded.model.requires_grad_(False).eval()
         self.tokenizer = loaded.tokenizer
         self.weights_source = loaded.source  # None: random
+        self._releases_text_tower = node.RELEASE_TEXT_TOWER
+        self._paged_text_tower = PagedWeights()
         self._text_fingerprints: dict[tuple[str, ...], str] = {}
         self.register_load_state_dict_post_hook(_forget_fingerprint)
         self.dim_latent = embedding_width(loaded.model)
@@ -51,6 +57,7 @@ class ClipBackbone(Backbone):
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens (n, context length) -> (n, E), not normalised; in the weights' precision even under autocast."""
+        self._move_text_tower(self.device)
         with torch.autocast(self.device.type, enabled=False):
             return encode_text(self.clip_model, tokens.to(self.device))
 
@@ -68,7 +75,31 @@ class ClipBackbone(Backbone):
         def open_cache() -> TextCache | None:
             return self._open_cache(templates) if use_cache else None
 
-        return NameEmbedder(self.tokenize_text, self.encode_text, open_cache, templates, given)
+        return NameEmbedder(
+            self.tokenize_text, self.encode_text, open_cache, templates, given, release=self.release_text_tower
+        )
+
+    def release_text_tower(self) -> None:
+        """With MODEL.FC_CLIP.RELEASE_TEXT_TOWER, free the memory of the text tower until it is used again.
+
+        From a GPU it goes to the host; on the host it goes to a file in the cache folder (:class:`PagedWeights`).
+        """
+        if not self._releases_text_tower:
+            return
+        if self.device.type == "cuda":
+            self._move_text_tower(torch.device("cpu"))
+        elif self.device.type == "cpu":
+            try:
+                self._paged_text_tower.hold(text_parameters(self.clip_model), cache_directory())
+            except OSError as error:
+                self._releases_text_tower = False
+                logger.warning("the text tower stays in memory: %s; set FCCLIP_CACHE to a folder with room", error)
+
+    @torch.inference_mode(False)
+    def _move_text_tower(self, device: torch.device) -> None:
+        for parameter in text_parameters(self.clip_model):
+            if parameter.device != device:
+                parameter.data = parameter.data.to(device)
 
     def _open_cache(self, templates: Sequence[str]) -> TextCache | None:
         if self.weights_source is None:

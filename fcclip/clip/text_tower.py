@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_NOT_TEXT = ("visual.", "logit_")  # of open_clip's ``CLIP``, which is its own text tower
+
 
 def encode_text(clip_model: nn.Module, tokens: Tensor) -> Tensor:
     """Encode tokenised prompts, trimmed to the longest of them.
@@ -57,7 +59,13 @@ def text_tower(clip_model: Any) -> Any:
 def text_weights(clip_model: nn.Module) -> dict[str, Tensor]:
     """Every tensor that a text embedding depends on, by name."""
     state = text_tower(clip_model).state_dict()
-    return {name: tensor for name, tensor in state.items() if not name.startswith(("visual.", "logit_"))}
+    return {name: tensor for name, tensor in state.items() if not name.startswith(_NOT_TEXT)}
+
+
+def text_parameters(clip_model: nn.Module) -> list[nn.Parameter]:
+    """The parameters among :func:`text_weights`."""
+    named = text_tower(clip_model).named_parameters()
+    return [parameter for name, parameter in named if not name.startswith(_NOT_TEXT)]
 
 
 def _weight_dtype(transformer: nn.Module) -> torch.dtype:
