@@ -15,6 +15,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
@@ -28,6 +29,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
 
 from fcclip.atomic import write_json
+from fcclip.batching import map_in_batches
 from fcclip.config import CfgNode
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.io import IMAGE_SUFFIXES, find_images, read_image
@@ -41,6 +43,7 @@ from fcclip.window import Window
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = REPOSITORY / "configs/coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"
+FAILURES = (OSError, ValueError, torch.cuda.OutOfMemoryError)  # of one image, after which the others go on
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -71,6 +74,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--confidence-threshold", type=_probability, default=0.0, metavar="P", help="drop what scores less (0..1)"
     )
+    parser.add_argument(
+        "--batch-size",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="images of one size, or frames, that are segmented together; more than 1 may be faster on a GPU",
+    )
     parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
     parser.add_argument("--random-weights", action="store_true", help="run without trained weights, to try things out")
     parser.add_argument("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
@@ -88,6 +98,13 @@ def _probability(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
 
 
@@ -120,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"demo.py: {error}", file=sys.stderr)
             return 2
         try:
-            job.run(Demo(segmenter, options.confidence_threshold, report, window))
+            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size))
         except VideoError as error:
             report.skip(str(error))
         except KeyboardInterrupt:
@@ -228,6 +245,9 @@ class Report:
         self.problems.append(problem)
         tqdm.write(f"skipped: {problem}", file=sys.stderr)
 
+    def skip_file(self, path: Path, error: Exception) -> None:
+        self.skip(str(error) if str(path) in str(error) else f"{path}: {error}")
+
     def write(self, path: Path, vocabulary: Vocabulary) -> None:
         classes = [{"names": list(category.names), "is_thing": category.is_thing} for category in vocabulary.categories]
         write_json(path, {"vocabulary": classes, "results": self.results, "skipped": self.problems})
@@ -241,9 +261,28 @@ class Demo:
     threshold: float
     report: Report
     window: Window | None
+    batch_size: int
 
-    def segment(self, image: np.ndarray) -> Segmentation:
-        return self.segmenter.predict(image).above(self.threshold)
+    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Segmentation]:
+        """Results of the images, in their order."""
+        return (result.above(self.threshold) for result in self.segmenter.stream(images, self.batch_size))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that was read from a file."""
+
+    path: Path
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in the image of a file, and how long finding it took."""
+
+    path: Path
+    result: Segmentation
+    seconds: float
 
 
 @dataclass
@@ -254,22 +293,50 @@ class ImageJob:
 
     def run(self, demo: Demo) -> None:
         """Segment every image; one that fails is named, and the others go on. Esc in the window ends it."""
-        for path, output in tqdm(self.outputs.items(), desc="images", unit="image"):
+        results = map_in_batches(
+            lambda pictures: self._segment(demo, pictures),
+            self._read(demo.report),
+            lambda picture: demo.segmenter.padded_size(picture.image),
+            demo.batch_size,
+        )
+        for found in results:
+            if found is None:
+                continue
             try:
-                if not self._run_one(demo, path, output):
+                if not self._present(demo, found):
                     break
-            except (OSError, ValueError, torch.cuda.OutOfMemoryError) as error:
-                demo.report.skip(str(error) if str(path) in str(error) else f"{path}: {error}")
+            except FAILURES as error:
+                demo.report.skip_file(found.path, error)
 
-    @staticmethod
-    def _run_one(demo: Demo, path: Path, output: Path | None) -> bool:
-        """Segment one image; False if the user wants no more."""
+    def _read(self, report: Report) -> Iterator[Picture]:
+        for path in tqdm(self.outputs, desc="images", unit="image"):
+            try:
+                picture = Picture(path, read_image(path))
+            except FAILURES as error:
+                report.skip_file(path, error)
+            else:
+                yield picture
+
+    def _segment(self, demo: Demo, pictures: list[Picture]) -> list[Found | None]:
+        """What is in each of the pictures; None where that fails. What is too much together is tried one by one."""
         start = time.perf_counter()
-        result = demo.segment(read_image(path))
-        seconds = time.perf_counter() - start
+        try:
+            results = list(demo.stream(picture.image for picture in pictures))
+        except FAILURES as error:
+            if len(pictures) > 1:
+                return [found for picture in pictures for found in self._segment(demo, [picture])]
+            demo.report.skip_file(pictures[0].path, error)
+            return [None]
+        seconds = (time.perf_counter() - start) / len(pictures)
+        return [Found(picture.path, result, seconds) for picture, result in zip(pictures, results, strict=True)]
+
+    def _present(self, demo: Demo, found: Found) -> bool:
+        """Print, write and show what was found; False if the user wants no more."""
+        path, result = found.path, found.result
         height, width = result.size
-        tqdm.write(f"\n{path}: {width}x{height} pixels, {seconds:.1f} s\n{result.table()}")
+        tqdm.write(f"\n{path}: {width}x{height} pixels, {found.seconds:.1f} s\n{result.table()}")
         demo.report.add(result, file=str(path))
+        output = self.outputs[path]
         if output is not None:
             save_picture(output, result.draw())
             tqdm.write(f"picture: {output}")
@@ -292,8 +359,7 @@ class VideoJob:
         with ExitStack() as stack:
             writer = self._open_writer(first, stack)
             try:
-                for count, frame in enumerate(chain([first], frames), start=1):
-                    result = demo.segment(frame)
+                for count, result in enumerate(demo.stream(chain([first], frames)), start=1):
                     seen.update(result.names())
                     demo.report.add(result, file=self.reader.name, frame=count)
                     if not self._show(demo, result, writer):

@@ -31,10 +31,17 @@ class ResizeShorterSide(Augmentation):
         height, width = image.shape[:2]
         if self.min_size == 0:
             return NoOpTransform()
-        shape = ResizeShortestEdge.get_output_shape(height, width, self.min_size, self.max_size)
-        new_height, new_width = (max(1, side) for side in shape)  # a very long picture would lose its other side
+        new_height, new_width = self.output_size(height, width)
         kind = ResizeTransform if self.library == "pillow" else OpenCVResizeTransform
         return kind(height, width, new_height, new_width, interp=Image.Resampling.BILINEAR)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width to which an image of this size is resized."""
+        if self.min_size == 0:
+            return height, width
+        shape = ResizeShortestEdge.get_output_shape(height, width, self.min_size, self.max_size)
+        new_height, new_width = (max(1, side) for side in shape)  # a very long picture would lose its other side
+        return new_height, new_width
 
 
 class OpenCVResizeTransform(ResizeTransform):

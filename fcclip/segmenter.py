@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -15,6 +14,7 @@ from PIL import Image
 from yaml import YAMLError
 
 from fcclip.acceleration import FAST_OPTIONS, accelerate
+from fcclip.batching import map_in_batches
 from fcclip.config import get_cfg
 from fcclip.io import read_image
 from fcclip.meta_arch.vocabularies import VocabularyPair
@@ -31,11 +31,13 @@ class OpenVocabularyModel(Protocol):
     """What a model offers to be used by a `Segmenter`; every meta architecture of this package does.
 
     Attributes:
+        size_divisibility: a batch is padded to a multiple of this.
         semantic_labels_only: let "sem_seg" be an (h, w) map of classes instead of (C, h, w) scores.
         vocabularies: the classes with their text embeddings.
         weights: knows what was never loaded.
     """
 
+    size_divisibility: int
     semantic_labels_only: bool
     vocabularies: VocabularyPair
     weights: WeightState
@@ -59,6 +61,9 @@ class Segmenter:
         segmenter = Segmenter.from_config("configs/.../fcclip_convnext_large_eval_ade20k.yaml", weights="fcclip.pth")
         segmenter.set_vocabulary("cat,kitten; sofa; wall=stuff")
         segmenter.predict("photo.jpg").save("segmented.png")
+
+    Of pictures of any sizes, `predict(pictures, batch_size=8)` and `stream` put those of one padded size together: the
+    results are those of single pictures, in the order of the pictures.
 
     Args:
         model: maps Detectron2's inputs to its outputs.
@@ -170,8 +175,8 @@ class Segmenter:
 
         Args:
             images: a file name, an (H, W, 3) uint8 RGB array or a PIL image; or a list of these.
-            batch_size: pictures that go through the network together. They are padded to the largest of them, so that
-                results near the padding depend on the company; with 1 they don't.
+            batch_size: the most pictures that go through the network together. Only pictures that are padded to the
+                same size do, so that none is padded more than alone and results do not depend on the company.
 
         Returns:
             A result, or a list of results in the order of `images`.
@@ -185,12 +190,19 @@ class Segmenter:
         return list(self.stream(images, batch_size))
 
     def stream(self, images: Iterable[ImageLike], batch_size: int = 1) -> Iterator[Segmentation]:
-        """Segment pictures one after the other, holding no more than `batch_size` of them; see `predict`."""
+        """Segment pictures as they come, perhaps without end; arguments and errors as in `predict`.
+
+        To fill batches of one size, it reads up to four batches ahead; with a `batch_size` of 1 it does not.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size is at least 1, not {batch_size}")
-        remaining = iter(images)
-        while batch := [_to_array(image) for image in islice(remaining, batch_size)]:
-            yield from self._predict_batch(batch)
+        return map_in_batches(self._predict_batch, map(_to_array, images), self.padded_size, batch_size)
+
+    def padded_size(self, image: np.ndarray) -> tuple[int, int]:
+        """Height and width at which a picture (H, W, 3) goes through the network: resized, then padded."""
+        height, width = self._resize.output_size(*image.shape[:2])
+        multiple = max(self.model.size_divisibility, 1)
+        return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
     def _predict_batch(self, images: list[np.ndarray]) -> list[Segmentation]:
         if self.vocabulary is None:
@@ -249,6 +261,7 @@ def read_config(
     cfg = get_cfg()
     try:
         cfg.merge_from_file(str(path))
+        cfg.MODEL.FC_CLIP.RELEASE_TEXT_TOWER = True  # unless the options say otherwise; files may be those of trainings
         if random_weights:
             cfg.MODEL.WEIGHTS = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
             cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS = True

@@ -78,16 +78,40 @@ def test_every_kind_of_image(segmenter: Segmenter, tmp_path: Path) -> None:
     assert np.array_equal(segmenter.predict(image).semantic, results[0].semantic)
 
 
-def test_images_keep_their_order_and_sizes_in_batches(segmenter: Segmenter) -> None:
-    images = [picture(75, 110, 1), picture(110, 75, 2), picture(75, 110, 3)]
+def test_images_of_all_sizes_in_batches(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches without padding that a single image would not have, and so with the same results."""
+    sizes = [(75, 110), (110, 75), (75, 109), (60, 60), (75, 110)]
+    images = [picture(*size, seed) for seed, size in enumerate(sizes)]
+    assert [segmenter.padded_size(image) for image in images] == [
+        (96, 160), (160, 96), (96, 160), (96, 96), (96, 160),
+    ]  # fmt: skip
     alone = [segmenter.predict(image) for image in images]
-    batched = segmenter.predict(images, batch_size=2)
+    batches = []
+    backbone = segmenter.model.backbone
+    forward = backbone.forward
+    monkeypatch.setattr(backbone, "forward", lambda batch: batches.append(batch.shape) or forward(batch))
+    batched = segmenter.predict(images, batch_size=3)
+    assert [tuple(shape) for shape in batches] == [(3, 3, 96, 160), (1, 3, 160, 96), (1, 3, 96, 96)]
     for image, result, single in zip(images, batched, alone, strict=True):
         assert result.size == image.shape[:2]
         assert np.array_equal(result.image, single.image)
-    assert np.array_equal(batched[2].panoptic, alone[2].panoptic), "the last one is alone in its batch"
+        assert (result.panoptic != single.panoptic).sum() <= 2, "pixels where two queries tie"
+        assert (result.semantic != single.semantic).sum() <= 2
+        assert np.allclose(np.sort(result.instances.scores), np.sort(single.instances.scores), rtol=1e-4, atol=1e-6)
+        assert np.allclose([s.score for s in result.segments], [s.score for s in single.segments], rtol=1e-4)
     with pytest.raises(ValueError, match="at least 1"):
         segmenter.predict(images, batch_size=0)
+
+
+def test_text_tower_leaves_memory_unless_asked_to_stay(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path)
+    for opts, is_held in (((), True), (("MODEL.FC_CLIP.RELEASE_TEXT_TOWER", "False"), False)):
+        segmenter = Segmenter.from_config(config, opts)
+        embedding = segmenter.model.backbone.clip_model.token_embedding
+        before, address = embedding.weight.clone(), embedding.weight.data_ptr()
+        segmenter.set_vocabulary(NAMES)
+        assert (embedding.weight.data_ptr() != address) == is_held
+        assert torch.equal(embedding.weight, before)
 
 
 def test_stream_reads_no_further_than_asked(segmenter: Segmenter) -> None:

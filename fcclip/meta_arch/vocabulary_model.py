@@ -18,6 +18,7 @@ class VocabularyModel(nn.Module):
     pixel_mean: Tensor
     vocabularies: VocabularyPair
     weights: WeightState
+    size_divisibility: int = 1  # images of a batch are padded to the largest of them, and on to a multiple of this
 
     @property
     def device(self) -> torch.device:

@@ -12,9 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from matplotlib import cbook
 from PIL import Image
 
+from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.segmenter import read_config
 from fcclip.video_io import VideoReader, open_video_writer
 from tests.tiny import REPOSITORY, write_tiny_config
@@ -120,6 +122,48 @@ def test_bad_images_are_named_and_the_rest_is_done(
     assert "Traceback" not in errors
 
 
+def write_sizes(folder: Path) -> list[Path]:
+    """Pictures of two sizes by turns, and a text among them."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 3)).astype(np.uint8)
+    for index, size in enumerate([(60, 40), (40, 60), (60, 40)]):
+        Image.fromarray(noise[index]).resize(size, Image.Resampling.NEAREST).save(folder / f"{index}.png")
+    (folder / "1b.png").write_text("this is not a picture")
+    return [folder / f"{index}.png" for index in range(3)]
+
+
+def test_batches_of_mixed_sizes(run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = write_sizes(tmp_path / "images")
+    found = []
+    for size in (1, 2):
+        path = tmp_path / f"found{size}.json"
+        assert run_demo("--input", tmp_path / "images", "--json", path, "--batch-size", size) == 1
+        assert "1b.png is not a readable image" in capsys.readouterr().err
+        found.append(json.loads(path.read_text())["results"])
+    assert [result["file"] for result in found[1]] == list(map(str, images))
+    for alone, together in zip(*found, strict=True):
+        assert [segment["name"] for segment in alone["segments"]] == [s["name"] for s in together["segments"]]
+        assert len(alone["segments"]) > 0
+
+
+def test_a_batch_that_is_too_large_is_divided(
+    run_demo: RunDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_sizes(tmp_path / "images")
+    forward = FCCLIP.forward
+
+    def short_of_memory(model: FCCLIP, inputs: list[dict[str, Any]]) -> Any:
+        if len(inputs) > 1 or inputs[0]["height"] > inputs[0]["width"]:
+            raise torch.cuda.OutOfMemoryError("no memory left")
+        return forward(model, inputs)
+
+    monkeypatch.setattr(FCCLIP, "forward", short_of_memory)
+    path = tmp_path / "found.json"
+    assert run_demo("--input", *images, "--json", path, "--batch-size", 2) == 1
+    assert [result["file"] for result in json.loads(path.read_text())["results"]] == [str(images[0]), str(images[2])]
+    assert "1.png: no memory left" in capsys.readouterr().err
+
+
 def test_globs_folders_and_names_that_collide(
     run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +219,13 @@ def test_video_is_written_and_can_be_played(
     results = json.loads((tmp_path / "found.json").read_text())["results"]
     assert [result["frame"] for result in results] == [1, 2, 3, 4, 5, 6]
     assert "6 frames" in capsys.readouterr().out
+
+
+def test_frames_in_batches_keep_their_order(run_demo: RunDemo, tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    video = write_video(tmp_path / "clip.mp4", count=3)
+    assert run_demo("--video-input", video, "--json", path, "--batch-size", 2) == 0
+    assert [result["frame"] for result in json.loads(path.read_text())["results"]] == [1, 2, 3]
 
 
 class FakeCamera:
@@ -297,7 +348,8 @@ def test_window_needs_a_screen(
 
 
 def test_argument_errors_are_usage_errors(run_demo: RunDemo) -> None:
-    for arguments in ([], ["--input", "a", "--webcam"], ["--input", "a", "--confidence-threshold", "2"]):
+    wrong_values = (["--input", "a", "--confidence-threshold", "2"], ["--input", "a", "--batch-size", "0"])
+    for arguments in ([], ["--input", "a", "--webcam"], *wrong_values):
         with pytest.raises(SystemExit) as stopped:
             run_demo(*arguments)
         assert stopped.value.code == 2
