@@ -2,8 +2,9 @@
 
 import fcclip.compat  # isort: split
 
+import fcclip.clip.trainable
 import fcclip.data.datasets
-import fcclip.modeling  # noqa: F401, both register by name
+import fcclip.modeling  # noqa: F401, all register by name
 from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
 from fcclip.meta_arch.cascade_clip import CascadeCLIP
 from fcclip.meta_arch.dense_clip import DenseCLIP, DenseCLIPPlus

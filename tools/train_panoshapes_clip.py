@@ -12,39 +12,43 @@ import torch
 from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
-from fcclip.data.panoshapes.batches import CURRICULUM, VIT_CURRICULUM, Phase, Plan
+from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
 from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer, is_convolutional
 from fcclip.engine.zero_shot import Accuracy, crop_accuracy, mask_accuracy
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long a model is trained, on what, and with which greatest learning rate."""
+    """Which model is trained, how long, on what, and with which greatest learning rate."""
 
+    model: str
     steps: int
     phases: tuple[Phase, ...]
     learning_rate: float
 
 
 RECIPES = {
-    "panoshapes_convnext_atto": Recipe(4400, CURRICULUM, 2e-3),
-    "panoshapes_vit": Recipe(2000, VIT_CURRICULUM, 1e-3),
+    "convnext": Recipe("panoshapes_convnext_atto", 4400, CURRICULUM, 2e-3),
+    "convnext-tiles": Recipe("panoshapes_convnext_atto", 1500, TILES, 1.5e-3),  # goes on from the one above
+    "vit": Recipe("panoshapes_vit", 2000, VIT_CURRICULUM, 1e-3),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/panoshapes_clip"), metavar="FOLDER")
-    parser.add_argument("--model", default="panoshapes_convnext_atto", choices=RECIPES, help="default: %(default)s")
+    parser.add_argument("--recipe", default="convnext", choices=RECIPES, help="default: %(default)s")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default: random ones)")
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")
     parser.add_argument("--seed", type=int, default=0, help="of weights and world (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    recipe = RECIPES[args.model]
-    plan = Plan(args.steps or recipe.steps, args.seed, recipe.phases)
-    clip = ContrastiveTrainer(ContrastivePlan(args.model, plan, recipe.learning_rate), args.output).train()
+    recipe = RECIPES[args.recipe]
+    data = Plan(args.steps or recipe.steps, args.seed, recipe.phases)
+    plan = ContrastivePlan(recipe.model, data, recipe.learning_rate, start=str(args.start or ""))
+    clip = ContrastiveTrainer(plan, args.output).train()
     table = [{"zero-shot accuracy, %": name, **accuracy} for name, accuracy in measure(clip).items()]
     print(tabulate(table, headers="keys", tablefmt="github", floatfmt=".1f"))
 

@@ -27,6 +27,7 @@ from fcclip.engine.rng import seeded_rng
 logger = logging.getLogger(__name__)
 
 MAX_LOG_SCALE = 4.6052  # ln 100, as in CLIP
+MIDDLE = 0.75  # share of a tile's side
 CHECKPOINT = "last.pth"
 WEIGHTS = "clip.safetensors"
 
@@ -40,12 +41,14 @@ class ContrastivePlan:
         data: the batches, one a step; its seed is that of the weights as well.
         learning_rate: its peak; it rises to it in the first tenth of the steps, then falls to 0.
         weight_decay: of matrices and kernels; none for biases, norms and the temperature.
+        start: weights to begin with; "" for random ones.
     """
 
     model: str
     data: Plan
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
+    start: str = ""
 
 
 class ContrastiveTrainer:
@@ -55,10 +58,11 @@ class ContrastiveTrainer:
         torch.manual_seed(plan.data.seed)
         self.plan = plan
         self.output = output
-        self.clip = load_clip(plan.model, "")
+        self.clip = load_clip(plan.model, plan.start)
         self.model: Any = self.clip.model
         self.loss = ClipLoss()
-        _open_blocks(self.model.visual)
+        if not plan.start:
+            _open_blocks(self.model.visual)
         self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, plan.learning_rate, total_steps=plan.data.batches + 1, pct_start=0.1, cycle_momentum=False
@@ -131,7 +135,9 @@ class ContrastiveTrainer:
 def embed_tiles(model: Any, mosaics: Mosaics) -> Tensor:
     """CLIP embeddings of the tiles, (n * grid**2, E), row by row.
 
-    A ConvNeXt's mean features of each tile go through CLIP's head. A ViT has one embedding for a picture.
+    A ConvNeXt's mean features of each tile go through CLIP's head; in training those of a random half of the places in
+    the middle of the tile, so that each of them learns to tell what it is part of, as pooling over masks needs it. A
+    ViT has one embedding for a picture.
 
     Raises:
         ValueError: the CLIP is a ViT and a mosaic has several tiles.
@@ -143,8 +149,18 @@ def embed_tiles(model: Any, mosaics: Mosaics) -> Tensor:
         return model.encode_image(images)
     tower = ConvNeXtTower(model.visual)
     dense = tower.extract_features(images)["clip_vis_dense"]
-    pooled = F.adaptive_avg_pool2d(dense, mosaics.grid)
+    weights = _place_weights(dense, mosaics.grid) if model.training else torch.ones_like(dense[:, :1])
+    pooled = F.adaptive_avg_pool2d(dense * weights, mosaics.grid) / F.adaptive_avg_pool2d(weights, mosaics.grid)
     return tower.embed_pooled(pooled.flatten(2).transpose(1, 2)).flatten(0, 1)
+
+
+def _place_weights(dense: Tensor, grid: int) -> Tensor:
+    """What each place (B, 1, h, w) of mosaics' features counts: a random half of the middle of every tile in full."""
+    side = dense.shape[-1]
+    offset = ((torch.arange(side) + 0.5) * grid / side % 1 * 2 - 1).abs()  # from the tile's centre, 1 at its border
+    middle = torch.maximum(offset[:, None], offset) < MIDDLE
+    chosen = torch.rand(len(dense), 1, side, side) < 0.5
+    return (middle & chosen) + 0.05 * middle + 0.001  # a tile of which nothing was chosen has a mean as well
 
 
 def is_convolutional(model: Any) -> bool:

@@ -15,8 +15,8 @@ TINY = str(CLIP_DESCRIPTIONS["convnext"])
 PHASES = (Phase(0.5, ((32, 1, 9),)), Phase(0.5, ((32, 2, 2), (64, 1, 1))))
 
 
-def plan(steps: int) -> ContrastivePlan:
-    return ContrastivePlan(TINY, Plan(steps, phases=PHASES, fresh=1, pool=4))
+def plan(steps: int, start: str = "") -> ContrastivePlan:
+    return ContrastivePlan(TINY, Plan(steps, phases=PHASES, fresh=1, pool=4), start=start)
 
 
 def test_training_changes_every_weight_and_writes_a_clip_that_loads(tmp_path: Path):
@@ -27,6 +27,21 @@ def test_training_changes_every_weight_and_writes_a_clip_that_loads(tmp_path: Pa
     assert not [key for key in before if key.endswith("weight") and torch.equal(before[key], after[key])]
     loaded = load_clip(TINY, str(tmp_path / "clip.safetensors"))
     assert all(torch.equal(tensor, after[key]) for key, tensor in loaded.model.state_dict().items())
+
+
+def test_a_training_may_start_from_weights(tmp_path: Path):
+    first = ContrastiveTrainer(plan(1), tmp_path / "first").train().model.state_dict()
+    second = ContrastiveTrainer(plan(1, str(tmp_path / "first/clip.safetensors")), tmp_path / "second")
+    assert all(torch.equal(tensor, first[key]) for key, tensor in second.model.state_dict().items())
+
+
+def test_a_vit_is_trained_on_single_pictures(tmp_path: Path):
+    data = Plan(1, phases=(Phase(1.0, ((64, 1, 4),)),), fresh=1, pool=4)
+    clip = ContrastiveTrainer(ContrastivePlan("panoshapes_vit", data), tmp_path).train()
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    assert embed_tiles(clip.model, Mosaics(images, grid=1)).shape == (1, 128)
+    with pytest.raises(ValueError, match="a ViT embeds a picture as a whole"):
+        embed_tiles(clip.model, Mosaics(images, grid=2))
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path):

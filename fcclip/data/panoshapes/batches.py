@@ -56,6 +56,8 @@ CURRICULUM = (
     Phase(0.55, ((64, 1, 81),), fill=(0.8, 1.0)),
     Phase(0.45, ((56, 4, 2), (64, 3, 3), (112, 2, 6))),
 )
+# Objects of the sizes that they have in scenes, in larger tiles.
+TILES = (Phase(1.0, ((96, 2, 4), (112, 2, 4), (144, 2, 4)), fill=(0.6, 1.0)),)
 # A ViT sees a picture as a whole, so each crop is one; in the second phase its object is one among others.
 VIT_CURRICULUM = (
     Phase(0.6, ((64, 1, 81),), fill=(0.8, 1.0)),

@@ -19,7 +19,7 @@ from fcclip.data.panoshapes.scene import Scene, render_scene
 from fcclip.data.prepare.jobs import run_jobs
 from fcclip.panoptic_format import describe_segments, write_panoptic_json, write_panoptic_png
 
-WORLD = "panoshapes-1"  # folder of the rendered files; a change of what is rendered needs a new number
+WORLD = "panoshapes-2"  # folder of the rendered files; a change of what is rendered needs a new number
 SIDE = 256  # pixels
 JPEG_QUALITY = 95
 

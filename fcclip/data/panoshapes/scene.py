@@ -12,10 +12,10 @@ from fcclip.data.panoshapes.classes import CLASSES, PATTERNS, ShapesClass
 from fcclip.data.panoshapes.shapes import Sprite, draw_sprite
 from fcclip.data.panoshapes.textures import paint_texture, smooth_noise
 
-DIAMETER = (0.22, 0.42)  # of objects, as a share of the shorter side
-OBJECTS = (3, 7)
+DIAMETER = (0.3, 0.5)  # of objects, as a share of the shorter side
+OBJECTS = (2, 5)
 REGIONS = (1, 3)
-LEAST_VISIBLE = 0.7  # share of an object, of its own size, that others leave to be seen
+LEAST_VISIBLE = 0.8  # share of an object, of its own size, that others leave to be seen
 LEAST_INSIDE = 0.7  # share of an object that lies inside the image
 LEAST_STUFF = 0.04  # share of the image; a smaller region of stuff is given to the first one
 TRIES = 12  # places that are tried for an object before it is left out
