@@ -3,8 +3,8 @@
 
     python tools/panoshapes_claims.py --models output/panoshapes_fcclip_{1,2,3}/model_final.pth
 
-Several models, trained alike with other seeds, give the mean and the deviation of the classifiers; the other tables are of
-the first one.
+Several models, trained alike with other seeds, give mean and deviation of the classifiers; the other tables are of the
+first one.
 """
 
 from __future__ import annotations
