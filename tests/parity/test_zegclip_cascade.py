@@ -155,7 +155,7 @@ def test_sliding_window(inductive, reference) -> None:
     expected = reference["voc_inductive"]
     scores = slide(reference["input"]["x_slide"][0], inductive.window_scores, 128, 106)
     torch.testing.assert_close(scores, expected["slide_inference_norescale"][0], atol=5e-6, rtol=0)
-    resized = resize_scores(scores, (120, 161))
+    resized = resize_scores(scores, (120, 161), 10_000)
     torch.testing.assert_close(resized, expected["slide_inference_rescale_120x161"][0], atol=5e-6, rtol=0)
 
 
