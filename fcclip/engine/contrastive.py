@@ -62,7 +62,7 @@ class ContrastiveTrainer:
         self.model: Any = self.clip.model
         self.loss = ClipLoss()
         if not plan.start:
-            _open_blocks(self.model.visual)
+            _open_blocks(self.model)
         self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, plan.learning_rate, total_steps=plan.data.batches + 1, pct_start=0.1, cycle_momentum=False
@@ -175,13 +175,13 @@ def normalize_pixels(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _open_blocks(visual: nn.Module) -> None:
+def _open_blocks(model: nn.Module) -> None:
     """Let every ConvNeXt block count in full from the start.
 
     timm scales blocks by 1e-6 at first, which is made for hundreds of epochs; a training of some thousand steps loses
     a good part of them until the blocks count.
     """
-    for name, parameter in visual.named_parameters():
+    for name, parameter in model.named_parameters():
         if name.endswith("gamma"):
             parameter.fill_(1.0)
 
