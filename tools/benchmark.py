@@ -5,6 +5,9 @@
     python tools/benchmark.py --size 1024 2048 --repeats 5
     python tools/benchmark.py --vary classes                       # 19, 150, 847 classes; also: queries, sizes, batch
     python tools/benchmark.py --memory                             # peaks, each in a process of its own
+    python tools/benchmark.py --only ours bfloat16 "channels last" compile    # options, each on its own
+    python tools/benchmark.py --only ours two-stage --queries 100 --repeats 1
+    python tools/benchmark.py --profile                            # each part against what the machine can do
 
 The computations run in turns in one process on the same weights, so that a machine whose speed drifts slows all of them
 alike; medians, and medians of the ratios turn by turn, are printed. The results are compared. The weights are random:
@@ -14,15 +17,13 @@ the network's time does not depend on them, but far more queries compete in the 
 from __future__ import annotations
 
 import argparse
-import copy
 import platform
 import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,6 +45,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from tools.plain import plain  # noqa: E402, after the path is known
+from tools.profiling import Rates, now, print_profile, profile  # noqa: E402
 
 CONFIGS = REPOSITORY / "configs" / "coco" / "panoptic-segmentation" / "fcclip"
 DEFAULT_CONFIG = CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml"
@@ -53,7 +55,23 @@ VARIATIONS: dict[str, list[dict[str, Any]]] = {
     "sizes": [{"size": size} for size in ((400, 600), (800, 1199), (1024, 2048))],
     "batch": [{"batch": count} for count in (1, 2, 4)],
 }
-COMPUTATIONS = ("plain", "ours", "labels only", "fast")
+HALF = "MODEL.FC_CLIP.INFERENCE_DTYPE"
+COMPILE = ("MODEL.FC_CLIP.COMPILE", "True")
+CUDA_GRAPHS = ("MODEL.FC_CLIP.CUDA_GRAPHS", "True")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "fast": FAST_OPTIONS,
+    "bfloat16": (HALF, "bfloat16"),
+    "float16": (HALF, "float16"),
+    "channels last": ("MODEL.FC_CLIP.CHANNELS_LAST", "True"),
+    "compile": COMPILE,
+    "fast compile": (*FAST_OPTIONS, *COMPILE),
+    "cuda graphs": CUDA_GRAPHS,
+    "fast cuda graphs": (*FAST_OPTIONS, *CUDA_GRAPHS),
+    "padded": ("MODEL.MASK_FORMER.SIZE_DIVISIBILITY", "128"),  # images come in fewer sizes
+}
+EXACT = ("plain", "ours", "labels only")  # must agree
+DEFAULT = (*EXACT, "fast")
+COMPUTATIONS = (*EXACT, *OPTIONS, "two-stage")
 
 
 @dataclass(frozen=True)
@@ -76,13 +94,29 @@ class Timing:
     parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def median(self, part: str = "") -> float:
-        return statistics.median(self.parts[part] if part else self.total)
+        """Of a part that was not run on its own: 0."""
+        seconds = self.parts.get(part, [0.0]) if part else self.total
+        return statistics.median(seconds)
 
 
-def build(setting: Setting) -> FCCLIP:
-    """The model of a setting with random weights, its classes random unit vectors."""
+@dataclass
+class Output:
+    """What a computation gave: the results of all images, and their mask logits."""
+
+    results: list[dict[str, Any]]
+    masks: list[Tensor]
+
+
+def build(setting: Setting, name: str = "ours") -> FCCLIP:
+    """The model that computes as the name says, with random weights, its classes random unit vectors.
+
+    All models of a setting have the same weights.
+    """
     cfg = fcclip.get_cfg()
     cfg.merge_from_file(setting.config)
+    cfg.merge_from_list(list(OPTIONS.get(name, ())))
+    if name == "two-stage":
+        cfg.MODEL.META_ARCHITECTURE = "TwoStage"
     cfg.MODEL.DEVICE = setting.device
     cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
     cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS = True
@@ -93,6 +127,7 @@ def build(setting: Setting) -> FCCLIP:
     rows = torch.nn.functional.normalize(torch.randn(2 * setting.classes, model.backbone.dim_latent), dim=-1)
     text = TextClassifier.build(rows, [index // 2 for index in range(len(rows))]).to(model.device)
     model.vocabularies.classifier = lambda training, device: text
+    accelerate(model, cfg)
     return model
 
 
@@ -103,14 +138,6 @@ def computation(name: str, model: FCCLIP) -> AbstractContextManager[None]:
     return patch.multiple(model, semantic_labels_only=True) if name == "labels only" else nullcontext()
 
 
-def accelerated(model: FCCLIP) -> FCCLIP:
-    """The model, changed to compute as `--fast` does."""
-    cfg = fcclip.get_cfg()
-    cfg.merge_from_list(list(FAST_OPTIONS))
-    accelerate(model, cfg)
-    return model
-
-
 @contextmanager
 def timed_parts(model: FCCLIP, timing: Timing) -> Iterator[None]:
     """Record how long the parts of a forward pass take."""
@@ -119,7 +146,8 @@ def timed_parts(model: FCCLIP, timing: Timing) -> Iterator[None]:
         "backbone": (model.backbone, "forward"),
         "pixel decoder": (head.pixel_decoder, "forward_features"),
         "transformer decoder": (head.predictor, "forward"),
-        "CLIP classifier": (model, "_ensemble"),
+        "mask embedding": (model, "_embed_masks"),
+        "ensemble": (model, "_ensemble"),
         "results": (model, "_result_of_image"),
     }
     patches = [
@@ -145,50 +173,89 @@ def _timed(run: Callable[..., Any], seconds: list[float], device: torch.device) 
     return wrapper
 
 
-def now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def measure(setting: Setting, computations: tuple[str, ...], repeats: int) -> dict[str, Timing]:
     """Run the computations in turns, after one turn that does not count.
 
     Raises:
-        RuntimeError: if their results differ.
+        RuntimeError: if results differ that must not.
     """
     model = build(setting)
-    generator = torch.Generator().manual_seed(0)
-    height, width = setting.size
-    inputs = [{"image": torch.rand(3, height, width, generator=generator) * 255} for _ in range(setting.batch)]
-    models = {name: accelerated(copy.deepcopy(model)) if name == "fast" else model for name in computations}
+    inputs = images(setting)
+    models = {name: model if name in EXACT else build(setting, name) for name in computations}
     timings = {name: Timing() for name in computations}
     for turn in range(repeats + 1):
-        results = {}
+        outputs = {}
         for name, timing in timings.items():
             record = timing if turn else Timing()
             chosen = models[name]
-            with torch.no_grad(), computation(name, chosen), timed_parts(chosen, record):
-                start = now(chosen.device)
-                results[name] = chosen(inputs)
-                record.total.append(now(chosen.device) - start)
+            with torch.no_grad(), computation(name, chosen), recorded_masks(chosen) as masks:
+                with timed_parts(chosen, record):
+                    start = now(chosen.device)
+                    results = chosen(inputs)
+                    record.total.append(now(chosen.device) - start)
+                outputs[name] = Output(results, masks)
         if not turn:
-            compare(results)
+            compare(outputs)
     return timings
 
 
-def compare(results: dict[str, list[dict[str, Any]]]) -> None:
-    """Check that all computations give the results of the first; of the fast one, print how far its scores are off."""
-    reference_name, reference = next(iter(results.items()))
-    for name, result in results.items():
-        pairs = list(zip(reference, result, strict=True))
-        scores = max(_score_error(one["sem_seg"], other["sem_seg"]) for one, other in pairs)
-        if name == "fast":
-            print(f"fast: semantic scores are off by up to {scores:.1%} of the largest score")
-            continue
-        pixels = max(_differing(one["panoptic_seg"][0], other["panoptic_seg"][0]) for one, other in pairs)
-        if max(scores, pixels) > 1e-4:
+def images(setting: Setting) -> list[dict[str, Any]]:
+    """The inputs of a setting, always the same noise."""
+    generator = torch.Generator().manual_seed(0)
+    return [{"image": torch.rand(3, *setting.size, generator=generator) * 255} for _ in range(setting.batch)]
+
+
+@contextmanager
+def recorded_masks(model: FCCLIP) -> Iterator[list[Tensor]]:
+    """Collect the mask logits of every image."""
+    masks: list[Tensor] = []
+    make_result = model._result_of_image
+
+    def record(class_logits: Tensor, mask_logits: Tensor, *sizes: Any) -> dict[str, Any]:
+        masks.append(mask_logits)
+        return make_result(class_logits, mask_logits, *sizes)
+
+    with patch.object(model, "_result_of_image", record):
+        yield masks
+
+
+def compare(outputs: dict[str, Output]) -> None:
+    """Print how far each computation is off the first, and check those that must not be."""
+    (reference_name, reference), *others = outputs.items()
+    if others:
+        print(f"\n{'off from ' + reference_name:22}{'scores':>10}{'masks':>10}{'labels':>10}{'panoptic':>10}")
+    for name, output in others:
+        errors = largest_errors(reference, output)
+        print(f"{name:22}" + "".join(f"{error:10.1e}" for error in errors.values()))
+        if name in EXACT and max(errors["scores"], errors["panoptic"]) > 1e-4:
             raise RuntimeError(f'"{name}" and "{reference_name}" give different results; do not trust the times')
+
+
+def largest_errors(reference: Output, output: Output) -> dict[str, float]:
+    """Errors of the worst image.
+
+    Returns:
+        Largest differences of semantic ``scores`` and of ``masks``, relative to the largest of each, and the shares of
+        pixels whose semantic ``labels`` or ``panoptic`` segment differ.
+    """
+    errors = []
+    rows = zip(reference.results, output.results, reference.masks, output.masks, strict=True)
+    for one, other, masks, other_masks in rows:
+        height, width = (min(sizes) for sizes in zip(masks.shape[-2:], other_masks.shape[-2:], strict=True))
+        shown, other_shown = masks[:, :height, :width], other_masks[:, :height, :width]
+        errors.append(
+            {
+                "scores": _score_error(one["sem_seg"], other["sem_seg"]),
+                "masks": ((other_shown - shown).abs().max() / shown.abs().max()).item(),
+                "labels": _differing(_labels(one["sem_seg"]), _labels(other["sem_seg"])),
+                "panoptic": _differing(one["panoptic_seg"][0], other["panoptic_seg"][0]),
+            }
+        )
+    return {name: max(error[name] for error in errors) for name in errors[0]}
+
+
+def _labels(sem_seg: Tensor) -> Tensor:
+    return sem_seg if sem_seg.ndim == 2 else sem_seg.argmax(dim=0)
 
 
 def _differing(one: Tensor, other: Tensor) -> float:
@@ -196,7 +263,9 @@ def _differing(one: Tensor, other: Tensor) -> float:
 
 
 def _score_error(scores: Tensor, other: Tensor) -> float:
-    """Largest difference of scores (C, H, W) relative to the largest score; of labels, how much the best class lost."""
+    """Of scores (C, H, W) the largest difference; of labels, how much the best class lost. Relative to the largest."""
+    if scores.ndim == 2:
+        return float("nan")
     if other.ndim == 2:
         return ((scores.amax(0) - scores.gather(0, other[None])[0]) / scores.max()).max().item()
     return ((other - scores).abs().max() / scores.max()).item()
@@ -204,13 +273,10 @@ def _score_error(scores: Tensor, other: Tensor) -> float:
 
 def peak_memory(setting: Setting, name: str) -> tuple[float, float]:
     """GB of a process that does nothing but build the model and one image: after building, and at most."""
-    model = build(setting)
-    if name == "fast":
-        model = accelerated(model)
+    model = build(setting, name)
     built = _resident()
-    height, width = setting.size
     with torch.no_grad(), computation(name, model):
-        model([{"image": torch.rand(3, height, width) * 255}] * setting.batch)
+        model(images(setting))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
     return built, torch.cuda.max_memory_allocated() / 1e9 if setting.device.startswith("cuda") else peak
 
@@ -220,10 +286,27 @@ def _resident() -> float:
     return int(status.read_text().split()[1]) * resource.getpagesize() / 1e9 if status.exists() else float("nan")
 
 
+def profile_all(setting: Setting, names: Sequence[str], repeats: int) -> None:
+    """Print where each computation spends its time.
+
+    Raises:
+        ValueError: if a computation cannot be taken apart.
+    """
+    for name in names:
+        if name == "plain" or "MODEL.FC_CLIP.COMPILE" in OPTIONS.get(name, ()) or "graphs" in name:
+            raise ValueError(f'"{name}" has no parts to profile; choose others by --only')
+    rates = Rates.measure(torch.device(setting.device))
+    for name in names:
+        model = build(setting, name)
+        with torch.no_grad(), computation(name, model):
+            print(f"\n{name}")
+            print_profile(profile(model, images(setting), repeats), rates)
+
+
 def print_table(setting: Setting, timings: dict[str, Timing]) -> None:
     print(f"\n{setting.classes} classes, {setting.queries} queries, {setting.size[0]}x{setting.size[1]}, "
           f"batch {setting.batch}, {setting.device}, {torch.get_num_threads()} threads")  # fmt: skip
-    parts = list(next(iter(timings.values())).parts)
+    parts = list(dict.fromkeys(part for timing in timings.values() for part in timing.parts))
     print(f"{'':22}{'total':>9}{'ratio':>8}" + "".join(f"{part:>21}" for part in parts))
     baseline = next(iter(timings.values())).total
     for name, timing in timings.items():
@@ -242,8 +325,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.5 * len(rows)), layout="constrained")
     labels = [f"{row['computation']}\n{row['label']}" for row in rows]
     left = [0.0] * len(rows)
-    for part in rows[0]["parts"]:
-        widths = [row["parts"][part] for row in rows]
+    for part in dict.fromkeys(part for row in rows for part in row["parts"]):
+        widths = [row["parts"].get(part, 0.0) for row in rows]
         axes.barh(labels, widths, left=left, label=part)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
@@ -261,7 +344,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3, help="turns that count")
     parser.add_argument("--vary", choices=VARIATIONS, help="measure several settings")
-    parser.add_argument("--only", choices=COMPUTATIONS, nargs="+", default=COMPUTATIONS, help="computations to run")
+    parser.add_argument(
+        "--only",
+        choices=COMPUTATIONS,
+        nargs="+",
+        default=DEFAULT,
+        metavar="NAME",
+        help=f"computations to run: {', '.join(COMPUTATIONS)} (default: {', '.join(DEFAULT)})",
+    )
+    parser.add_argument("--profile", action="store_true", help="time the parts of 'ours' and 'fast', or of --only")
     parser.add_argument("--memory", action="store_true", help="measure peaks of memory instead of times")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -286,6 +377,9 @@ def main() -> None:
             print(f"{name:22} after building {built:5.2f} GB   peak {peak:5.2f} GB")
         return
     print(f"{platform.processor() or platform.machine()}, PyTorch {torch.__version__}")
+    if options.profile:
+        profile_all(base, ("ours", "fast") if options.only == DEFAULT else options.only, options.repeats)
+        return
     rows = []
     for variation in VARIATIONS.get(options.vary, [{}]):
         setting = Setting(**{**asdict(base), **variation})

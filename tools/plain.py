@@ -88,7 +88,7 @@ def panoptic(
 def instances(class_logits: Tensor, masks: Tensor, count: int, things: frozenset[int]) -> list[Instance]:
     """(query, class, score, mask) of each instance."""
     scores = class_logits.softmax(-1)[:, :-1]
-    best, index = scores.flatten().topk(count, sorted=False)
+    best, index = scores.flatten().topk(min(count, scores.numel()), sorted=False)
     found = []
     for score, flat in zip(best.tolist(), index.tolist(), strict=True):
         query, label = divmod(flat, scores.shape[1])
