@@ -61,7 +61,7 @@ def boxes_of_masks(masks: Tensor) -> Tensor:
     """Tight boxes of masks (N, H, W) bool: (N, 4) as x0, y0, x1, y1 with x1, y1 exclusive; zeros if a mask is empty."""
     boxes = torch.zeros((len(masks), 4), device=masks.device)
     for axis, column in ((1, 0), (2, 1)):  # reduce the rows to find x, the columns to find y
-        line = masks.any(dim=axis)
+        line = masks.view(torch.uint8).amax(dim=axis).bool()  # `any` is many times slower
         size = line.shape[1]
         found = line.any(dim=1)
         first = line.float().argmax(dim=1)

@@ -32,7 +32,12 @@ class SemanticInference:
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
         """See :class:`BandConsumer`; afterwards :attr:`result` is (C, H, W) float32, or (H, W) int64 labels."""
-        for first, last in bands((stop - start, probability.shape[2]), self.classes, self._chunk_bytes):
+        width = probability.shape[2]
+        if not self._labels_only:  # the product goes straight to its place
+            place = self.result.flatten(1)[:, start * width : stop * width]
+            torch.mm(self._probabilities, probability.flatten(1), out=place)
+            return
+        for first, last in bands((stop - start, width), self.classes, self._chunk_bytes):
             self.write(start + first, start + last, self.scores(probability[:, first:last]))
 
     def scores(self, probability: Tensor) -> Tensor:

@@ -105,7 +105,10 @@ class MSDeformAttnPixelDecoder(nn.Module):
             ]
             levels = self.transformer(inputs)
             fine = self.adapter_1(features[self.fine_feature].float())
-            coarse = F.interpolate(levels[-1], size=fine.shape[-2:], mode="bilinear", align_corners=False)
+            finest = levels[-1]  # its channels lie last, which those of the other maps need not
+            if fine.is_contiguous():
+                finest = finest.contiguous()
+            coarse = F.interpolate(finest, size=fine.shape[-2:], mode="bilinear", align_corners=False)
             coarse += fine  # in place, as these are the largest maps of the decoder
             del fine
             return self.mask_features(self.layer_1(coarse)), levels[0], levels

@@ -35,7 +35,8 @@ class LargestFloats(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        inputs = {x.untyped_storage().data_ptr() for x in args if isinstance(x, Tensor)}
+        given = (*args, *(kwargs or {}).values())  # among them "out"
+        inputs = {x.untyped_storage().data_ptr() for x in given if isinstance(x, Tensor)}
         for x in out if isinstance(out, tuple | list) else [out]:
             is_new = isinstance(x, Tensor) and x.untyped_storage().data_ptr() not in inputs
             if is_new and x.is_floating_point() and tuple(x.shape) not in self._results:

@@ -66,16 +66,20 @@ class MSDeformAttn(nn.Module):
         split = (batch, length, self.heads, self.levels, self.points)
         value = self.value_proj(values).unflatten(-1, (self.heads, -1))
         offsets = self.sampling_offsets(query).view(*split, 2)
-        weights = self.attention_weights(query).view(batch, length, self.heads, -1).softmax(dim=-1).view(split)
-        sizes = _level_sizes(tuple(shapes), query.device)
+        # Queries last in memory: a softmax over the few samples of a query is many times slower, and what multiplies
+        # samples by weights reads them in that order.
+        logits = self.attention_weights(query).view(batch, length, self.heads, -1).permute(0, 2, 3, 1)
+        weights = logits.softmax(dim=2).permute(0, 3, 1, 2).unflatten(-1, split[-2:])
+        sizes = _level_sizes(tuple(shapes), self.heads, self.points, query.device)
         # The sizes are float32, and so are the locations of half-precision queries: in bfloat16 they would lie half a
         # pixel off.
-        locations = reference_points[:, None, None, None] + offsets / sizes[:, None]
+        locations = reference_points[:, None, None, None] + offsets / sizes
         sample = sampler(choose_backend(self.backend, query.device))
         return self.output_proj(sample(value, shapes, locations, weights))
 
 
 @cached_constant(maxsize=16)
-def _level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
-    """(levels, 2): width and height of each level."""
-    return torch.tensor([(width, height) for height, width in shapes], dtype=torch.float32, device=device)
+def _level_sizes(shapes: tuple[tuple[int, int], ...], heads: int, points: int, device: torch.device) -> Tensor:
+    """(heads, levels, points, 2): width and height of each level; repeated, since a division by fewer is slower."""
+    sizes = torch.tensor([(width, height) for height, width in shapes], dtype=torch.float32, device=device)
+    return sizes[:, None].repeat(heads, 1, points, 1)
