@@ -12,10 +12,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-DEMO_CONFIG := configs/coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k_r50.yaml
-DEMO_VOCABULARY := woman,person; uniform,jacket; hat,cap; flag; tie,necktie; wall=stuff
-DEMO_PHOTOGRAPH := from matplotlib import cbook; print(cbook.get_sample_data('grace_hopper.jpg', asfileobj=False))
 DEMO_OUTPUT := demo_output
+DEMO_SCENE := --seed 72 --width 384 --height 384
+# Red stars and hearts of any colour were not in the training of the masks. Not all of these are in the scene.
+DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; grass=stuff; gravel=stuff; snow=stuff; water=stuff
 
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
@@ -27,10 +27,12 @@ help:  ## list the targets
 
 setup: $(DEVELOPMENT)  ## make .venv with everything that the other targets need
 
-demo: $(RUNTIME)  ## segment a photograph (with random weights) into demo_output/
-	$(BIN)/python demo/demo.py --config-file $(DEMO_CONFIG) --random-weights --vocabulary "$(DEMO_VOCABULARY)" \
-	    --input "$$($(BIN)/python -c "$(DEMO_PHOTOGRAPH)")" --output $(DEMO_OUTPUT) \
-	    --opts MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD 0.05
+demo: $(RUNTIME)  ## segment a rendered scene, some of whose classes were never seen in training, into demo_output/
+	$(BIN)/python -m fcclip.data.panoshapes $(DEMO_OUTPUT)/scene.png $(DEMO_SCENE)
+	$(BIN)/python demo/demo.py --model panoshapes --input $(DEMO_OUTPUT)/scene.png --output $(DEMO_OUTPUT)/segmented.png \
+	    --vocabulary "$(DEMO_VOCABULARY)"
+	@echo "For a photograph of yours, fetch a published checkpoint (INSTALL.md, Weights), and then:"
+	@echo '$(BIN)/python demo/demo.py --input photo.jpg --output out.png --vocabulary "cat; sofa" --opts MODEL.WEIGHTS FILE'
 
 test: $(DEVELOPMENT)  ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8

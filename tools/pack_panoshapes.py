@@ -58,7 +58,7 @@ def measure(folder: Path) -> dict[str, float]:
     load_weights(model, found.weights)
     with tempfile.TemporaryDirectory() as output:
         panoptic = evaluate(model, cfg, TEST_SET, output)["panoptic_seg"]
-    return {key: panoptic[key] for key in ("PQ", "PQ_seen", "PQ_unseen")}
+    return {key: round(panoptic[key], 2) for key in ("PQ", "PQ_seen", "PQ_unseen")}
 
 
 def tokens() -> set[int]:
