@@ -31,8 +31,9 @@ from fcclip.evaluation.semantic_metrics import harmonic_mean
 from fcclip.pretrained import find_pretrained
 from fcclip.weights import load_weights
 
-GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-SIZES = (160, 192, 256, 320, 384)
+ALPHAS = (0.0, 0.2, 0.4, 0.6)
+BETAS = (0.4, 0.6, 0.8, 1.0)
+SIZES = (192, 256, 320, 384)
 TIMED_IMAGES = 20
 Values = dict[str, float]
 
@@ -68,20 +69,23 @@ class Bench:
         cfg.INPUT.MIN_SIZE_TEST = setting.side or cfg.INPUT.MIN_SIZE_TEST
         return model, cfg
 
-    def measure(self, setting: Setting) -> Values:
-        """PQ of groups of classes, the harmonic mean of seen and unseen, AP and mIoU."""
+    def measure(self, setting: Setting, panoptic_only: bool = False) -> Values:
+        """PQ of seen and unseen classes and their harmonic mean; unless `panoptic_only`, PQ of groups, AP and mIoU."""
         model, cfg = self.build(setting)
+        model.semantic_on = model.instance_on = not panoptic_only
+        test = cfg.MODEL.MASK_FORMER.TEST
+        test.SEMANTIC_ON = test.INSTANCE_ON = not panoptic_only
         results = evaluate(model, cfg, self.dataset, self.output / "inference")
-        panoptic, semantic = results["panoptic_seg"], results["sem_seg"]
-        return {
+        panoptic = results["panoptic_seg"]
+        values = {
             "PQ seen": panoptic["PQ_seen"],
             "PQ unseen": panoptic["PQ_unseen"],
             "harmonic": harmonic_mean(panoptic["PQ_seen"], panoptic["PQ_unseen"]),
-            **by_group(panoptic),
-            "AP": results["segm"]["AP"],
-            "mIoU seen": semantic["mIoU_seen"],
-            "mIoU unseen": semantic["mIoU_unseen"],
         }
+        if panoptic_only:
+            return values
+        semantic = {"mIoU seen": results["sem_seg"]["mIoU_seen"], "mIoU unseen": results["sem_seg"]["mIoU_unseen"]}
+        return values | by_group(panoptic) | {"AP": results["segm"]["AP"]} | semantic
 
     def seconds(self, settings: Sequence[Setting]) -> list[float]:
         """Median time of an image, the settings taking turns."""
@@ -134,10 +138,10 @@ def classifiers(bench: Bench, models: Sequence[str]) -> str:
 def grid(bench: Bench, models: Sequence[str]) -> str:
     """PQ of seen and unseen classes and their harmonic mean over α and β."""
     rows = []
-    for alpha in GRID:
+    for alpha in ALPHAS:
         row: dict[str, Any] = {"α \\ β": alpha}
-        for beta in GRID:
-            values = bench.measure(Setting(models[0], alpha, beta))
+        for beta in BETAS:
+            values = bench.measure(Setting(models[0], alpha, beta), panoptic_only=True)
             row[f"{beta}"] = f"{values['PQ seen']:.1f} / {values['PQ unseen']:.1f} / {values['harmonic']:.1f}"
         rows.append(row)
     return render(rows)
@@ -155,7 +159,7 @@ def sizes(bench: Bench, models: Sequence[str]) -> str:
             "out": (1, 1),
             "ensemble": (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA),
         }.items():
-            values = bench.measure(Setting(models[0], alpha, beta, side))
+            values = bench.measure(Setting(models[0], alpha, beta, side), panoptic_only=True)
             row |= {f"{name}: seen": values["PQ seen"], f"{name}: unseen": values["PQ unseen"]}
         rows.append(row)
     return render(rows)
@@ -170,8 +174,8 @@ def two_stage(bench: Bench, models: Sequence[str]) -> str:
     seconds = bench.seconds(list(rivals.values()))
     rows = []
     for (name, setting), spent in zip(rivals.items(), seconds, strict=True):
-        alone = bench.measure(replace(setting, alpha=1.0, beta=1.0))
-        together = bench.measure(setting)
+        alone = bench.measure(replace(setting, alpha=1.0, beta=1.0), panoptic_only=True)
+        together = bench.measure(setting, panoptic_only=True)
         rows.append(
             {
                 "model": name,
