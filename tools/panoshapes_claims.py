@@ -179,7 +179,7 @@ def two_stage(bench: Bench, models: Sequence[str]) -> str:
         rows.append(
             {
                 "model": name,
-                "seconds an image": f"{spent:.3f}",
+                "ms an image": round(1000 * spent),
                 "ratio": spent / seconds[0],
                 **{f"CLIP alone: {key}": alone[key] for key in ("PQ seen", "PQ unseen")},
                 **{f"ensemble: {key}": together[key] for key in ("PQ seen", "PQ unseen", "harmonic")},
