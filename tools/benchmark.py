@@ -110,7 +110,7 @@ class Output:
 def build(setting: Setting, name: str = "ours") -> FCCLIP:
     """The model that computes as the name says, with random weights, its classes random unit vectors.
 
-    All models of a setting have the same weights.
+    All models of a setting have the same weights. All but the plain one let the text tower go, as the `Segmenter` does.
     """
     cfg = fcclip.get_cfg()
     cfg.merge_from_file(setting.config)
@@ -120,6 +120,7 @@ def build(setting: Setting, name: str = "ours") -> FCCLIP:
     cfg.MODEL.DEVICE = setting.device
     cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
     cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS = True
+    cfg.MODEL.FC_CLIP.RELEASE_TEXT_TOWER = name != "plain"
     cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = setting.queries
     torch.manual_seed(0)
     model = build_model(cfg).eval()
@@ -127,6 +128,7 @@ def build(setting: Setting, name: str = "ours") -> FCCLIP:
     rows = torch.nn.functional.normalize(torch.randn(2 * setting.classes, model.backbone.dim_latent), dim=-1)
     text = TextClassifier.build(rows, [index // 2 for index in range(len(rows))]).to(model.device)
     model.vocabularies.classifier = lambda training, device: text
+    model.backbone.release_text_tower()
     accelerate(model, cfg)
     return model
 
