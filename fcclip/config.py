@@ -44,7 +44,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     node.RELEASE_TEXT_TOWER = False  # free its memory, also a GPU's, while no names are encoded (the Segmenter: True)
     node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.acceleration)
-    node.TEST_CHUNK_MB = 32  # MiB of upsampled masks, and of class scores, that are held at a time at inference
+    node.TEST_CHUNK_MB = 8  # MiB of upsampled masks, and of class scores, that are held at a time at inference
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training
     node.COMPILE = False  # torch.compile the network at inference, anew for each padded image size

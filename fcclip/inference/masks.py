@@ -110,7 +110,7 @@ def chunk_bytes_of(megabytes: int) -> int:
         ValueError: if it is not positive.
     """
     if megabytes <= 0:
-        raise ValueError(f"MODEL.FC_CLIP.TEST_CHUNK_MB must be at least 1, not {megabytes}; 32 suits most machines")
+        raise ValueError(f"MODEL.FC_CLIP.TEST_CHUNK_MB must be at least 1, not {megabytes}; 8 suits most machines")
     return megabytes * 2**20
 
 

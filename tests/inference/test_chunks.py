@@ -117,7 +117,7 @@ def test_one_row_is_the_least() -> None:
 
 @pytest.mark.parametrize("bound", [0, -5])
 def test_a_bound_is_positive(bound: int) -> None:
-    message = rf"MODEL\.FC_CLIP\.TEST_CHUNK_MB must be at least 1, not {bound}; 32 suits most machines"
+    message = rf"MODEL\.FC_CLIP\.TEST_CHUNK_MB must be at least 1, not {bound}; 8 suits most machines"
     for cfg in (tiny_cfg(MODEL__FC_CLIP__TEST_CHUNK_MB=bound), zero_shot_cfg(MODEL__FC_CLIP__TEST_CHUNK_MB=bound)):
         with pytest.raises(ValueError, match=message):
             build_model(cfg)
