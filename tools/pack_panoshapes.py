@@ -13,7 +13,7 @@ import open_clip
 from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
-from fcclip import get_cfg, load_weights
+from fcclip import load_weights
 from fcclip.atomic import atomic_path, write_json
 from fcclip.checkpoint_files import read_state_dict
 from fcclip.clip.base import CLIP_PREFIX
@@ -21,6 +21,7 @@ from fcclip.data.panoshapes.captions import all_words
 from fcclip.evaluation.loop import evaluate
 from fcclip.packed_weights import pack_rows
 from fcclip.pretrained import find_pretrained
+from fcclip.segmenter import read_config
 from fcclip.text import TEMPLATES
 
 QUALITY = "quality.json"
@@ -50,10 +51,8 @@ def main() -> None:
 def measure(folder: Path) -> dict[str, float]:
     """Panoptic quality of a packed model on the first scenes of the validation set, on the CPU."""
     found = find_pretrained(folder)
-    cfg = get_cfg()
-    cfg.merge_from_file(str(found.config))
-    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", str(found.weights), "TEST.PLOTS", False])
-    cfg.merge_from_list(["MODEL.MASK_FORMER.TEST.SEMANTIC_ON", False, "MODEL.MASK_FORMER.TEST.INSTANCE_ON", False])
+    results = ("MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "False", "MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False")
+    cfg = read_config(found.config, [*results, "TEST.PLOTS", "False"], found.weights, device="cpu")
     model: Any = build_model(cfg)
     load_weights(model, found.weights)
     with tempfile.TemporaryDirectory() as output:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,13 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from fcclip.config import get_cfg
 from fcclip.data.mappers import TestMapper
 from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.evaluation.loop import evaluate
+from fcclip.evaluation.repeats import mean_and_deviation
 from fcclip.evaluation.semantic_metrics import harmonic_mean
 from fcclip.pretrained import find_pretrained
+from fcclip.segmenter import read_config
 from fcclip.weights import load_weights
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6)
@@ -58,23 +59,30 @@ class Bench:
         self.opts = list(opts)
         self._built: dict[tuple[str, str], tuple[Any, CfgNode]] = {}
 
-    def build(self, setting: Setting) -> tuple[Any, CfgNode]:
-        """The model of a setting, with its exponents, and its configuration."""
+    def exponents(self, model: str) -> dict[str, tuple[float, float]]:
+        """α and β of each classifier alone and, as the model's configuration has them, of both together."""
+        node = self.build(Setting(model, 0, 0))[1].MODEL.FC_CLIP
+        ensemble = (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA)
+        return {"in-vocabulary": (0.0, 0.0), "out-of-vocabulary": (1.0, 1.0), "ensemble": ensemble}
+
+    def build(self, setting: Setting, panoptic_only: bool = False) -> tuple[Any, CfgNode]:
+        """The model of a setting, with its exponents and the results that it is to give, and its configuration."""
         key = (setting.model, setting.architecture)
         if key not in self._built:
             self._built[key] = load(*key, self.opts)
         model, cfg = self._built[key]
         model.geometric_ensemble_alpha, model.geometric_ensemble_beta = setting.alpha, setting.beta
+        model.semantic_on = model.instance_on = not panoptic_only
         cfg = cfg.clone()
+        cfg.defrost()
+        test = cfg.MODEL.MASK_FORMER.TEST
+        test.SEMANTIC_ON = test.INSTANCE_ON = not panoptic_only
         cfg.INPUT.MIN_SIZE_TEST = setting.side or cfg.INPUT.MIN_SIZE_TEST
         return model, cfg
 
     def measure(self, setting: Setting, panoptic_only: bool = False) -> Values:
         """PQ of seen and unseen classes and their harmonic mean; unless `panoptic_only`, PQ of groups, AP and mIoU."""
-        model, cfg = self.build(setting)
-        model.semantic_on = model.instance_on = not panoptic_only
-        test = cfg.MODEL.MASK_FORMER.TEST
-        test.SEMANTIC_ON = test.INSTANCE_ON = not panoptic_only
+        model, cfg = self.build(setting, panoptic_only)
         results = evaluate(model, cfg, self.dataset, self.output / "inference")
         panoptic = results["panoptic_seg"]
         values = {
@@ -104,10 +112,8 @@ class Bench:
 
 def load(model: str, architecture: str, opts: Sequence[str]) -> tuple[Any, CfgNode]:
     found = find_pretrained(model)
-    cfg = get_cfg()
-    cfg.merge_from_file(str(found.config))
-    cfg.merge_from_list(["MODEL.WEIGHTS", str(found.weights), "MODEL.META_ARCHITECTURE", architecture])
-    cfg.merge_from_list(["TEST.PLOTS", False, "TEST.RESUME", False, *opts])
+    fixed = ("MODEL.META_ARCHITECTURE", architecture, "TEST.PLOTS", "False", "TEST.RESUME", "False")
+    cfg = read_config(found.config, [*fixed, *opts], found.weights)
     built: Any = build_model(cfg)
     load_weights(built, found.weights)
     return built, cfg
@@ -125,11 +131,8 @@ def by_group(panoptic: Values) -> Values:
 
 def classifiers(bench: Bench, models: Sequence[str]) -> str:
     """Each classifier alone and both together, for all models."""
-    _, cfg = bench.build(Setting(models[0], 0, 0))
-    node = cfg.MODEL.FC_CLIP
-    ensemble = (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA)
     rows = []
-    for name, (alpha, beta) in {"in-vocabulary": (0, 0), "out-of-vocabulary": (1, 1), "ensemble": ensemble}.items():
+    for name, (alpha, beta) in bench.exponents(models[0]).items():
         values = [bench.measure(Setting(model, alpha, beta)) for model in models]
         rows.append({"classifier": name, "α": alpha, "β": beta, **summary(values)})
     return render(rows)
@@ -149,16 +152,10 @@ def grid(bench: Bench, models: Sequence[str]) -> str:
 
 def sizes(bench: Bench, models: Sequence[str]) -> str:
     """Each classifier and the ensemble at several test resolutions."""
-    _, cfg = bench.build(Setting(models[0], 0, 0))
-    node = cfg.MODEL.FC_CLIP
     rows = []
     for side in SIZES:
         row: dict[str, Any] = {"side": side}
-        for name, (alpha, beta) in {
-            "in": (0, 0),
-            "out": (1, 1),
-            "ensemble": (node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA),
-        }.items():
+        for name, (alpha, beta) in bench.exponents(models[0]).items():
             values = bench.measure(Setting(models[0], alpha, beta, side), panoptic_only=True)
             row |= {f"{name}: seen": values["PQ seen"], f"{name}: unseen": values["PQ unseen"]}
         rows.append(row)
@@ -167,9 +164,7 @@ def sizes(bench: Bench, models: Sequence[str]) -> str:
 
 def two_stage(bench: Bench, models: Sequence[str]) -> str:
     """CLIP once for the image against CLIP on a crop of every mask."""
-    _, cfg = bench.build(Setting(models[0], 0, 0))
-    node = cfg.MODEL.FC_CLIP
-    ensemble = Setting(models[0], node.GEOMETRIC_ENSEMBLE_ALPHA, node.GEOMETRIC_ENSEMBLE_BETA)
+    ensemble = Setting(models[0], *bench.exponents(models[0])["ensemble"])
     rivals = {"single stage": ensemble, "two stages": replace(ensemble, architecture="TwoStage")}
     seconds = bench.seconds(list(rivals.values()))
     rows = []
@@ -191,11 +186,7 @@ def two_stage(bench: Bench, models: Sequence[str]) -> str:
 def summary(found: Sequence[Values]) -> dict[str, str]:
     """Mean, and the deviation where there are several."""
     columns = {key: [values[key] for values in found] for key in found[0]}
-    return {key: _with_deviation(values) for key, values in columns.items()}
-
-
-def _with_deviation(values: Sequence[float]) -> str:
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+    return {key: mean_and_deviation(values) for key, values in columns.items()}
 
 
 def render(rows: Sequence[dict[str, Any]]) -> str:

@@ -12,10 +12,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 from tabulate import tabulate
+
+from fcclip.evaluation.repeats import mean_and_deviation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 METRICS = ("pACC", "mIoU_seen", "mIoU_unseen", "hIoU")
@@ -69,7 +70,7 @@ def main() -> None:
     for name in args.rows:
         seeds = args.seeds if ROWS[name].trained else args.seeds[:1]
         found = [run(name, seed, args.output, args.opts) for seed in seeds]
-        table.append({"model": name, **{metric: summary([x[metric] for x in found]) for metric in METRICS}})
+        table.append({"model": name, **{metric: mean_and_deviation([x[metric] for x in found]) for metric in METRICS}})
         print(tabulate(table[-1:], headers="keys", tablefmt="github"), flush=True)
     text = tabulate(table, headers="keys", tablefmt="github")
     (args.output / "table.md").write_text(text + "\n", encoding="utf-8")
@@ -99,11 +100,6 @@ def folder_of(name: str, seed: int, output: Path) -> Path:
 def halfway(folder: Path) -> Path:
     """The first checkpoint of a finished training."""
     return min(folder.glob("model_0*.pth"))
-
-
-def summary(values: list[float]) -> str:
-    """Mean, and the deviation where there are several."""
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class CLIP(ClipBackbone):
 
     def train(self, mode: bool = True) -> CLIP:
         """Stay in eval mode: batch norm uses its running statistics, nothing is dropped."""
-        return super().train(False)
+        super().train(False)
+        return self
 
     @property
     def size_divisibility(self) -> int:

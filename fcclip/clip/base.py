@@ -46,6 +46,12 @@ class ClipBackbone(Backbone):
         self.register_load_state_dict_post_hook(_forget_fingerprint)
         self.dim_latent = embedding_width(loaded.model)
 
+    def train(self, mode: bool = True) -> ClipBackbone:
+        """What surrounds CLIP follows the mode; CLIP stays in eval mode: nothing in it is dropped."""
+        super().train(mode)
+        self.clip_model.eval()
+        return self
+
     @property
     def device(self) -> torch.device:
         return self.clip_model.logit_scale.device

@@ -41,12 +41,6 @@ class DenseConvNeXtCLIP(ClipBackbone):
         self._out_feature_strides = {"patches": 16}
         self._out_feature_channels = {"patches": self.dim_latent}
 
-    def train(self, mode: bool = True) -> DenseConvNeXtCLIP:
-        """CLIP stays in eval mode: nothing in it is dropped."""
-        super().train(mode)
-        self.clip_model.eval()
-        return self
-
     def forward(self, images: Tensor) -> PatchFeatures:
         """Encode normalised images (B, 3, H, W); the grid is that of stride 16."""
         with torch.no_grad():

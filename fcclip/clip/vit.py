@@ -57,12 +57,6 @@ class ViTCLIP(ClipBackbone):
         self._out_feature_strides = {"patches": self.patch_size}
         self._out_feature_channels = {"patches": self.dim_latent}
 
-    def train(self, mode: bool = True) -> ViTCLIP:
-        """The prompts' dropout follows the mode; CLIP has none."""
-        super().train(mode)
-        self.clip_model.eval()
-        return self
-
     def forward(self, images: Tensor) -> PatchFeatures:
         """Encode normalised images.
 
