@@ -1,4 +1,4 @@
-"""Read images, and find them: single files, folders and globs."""
+"""Read images and label maps, and find images: single files, folders and globs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ def read_image(path: str | Path) -> np.ndarray:
             return np.array(_to_rgb(_upright(image)))
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
         raise UnreadableImageError(f"{path} is not a readable image: {_first_line(error)}") from error
+
+
+def read_label_map(path: str | Path) -> np.ndarray:
+    """Read a label map, one integer a pixel: 8-bit, 16-bit or palette PNG or TIFF.
+
+    Returns:
+        (H, W) integers in the type of the file (for a palette image the indices).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableImageError: it is no image, or it is damaged or truncated.
+        ValueError: it has several channels, or no integers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"label map {path} does not exist; is the dataset there completely?")
+    try:
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except Exception as error:  # as above
+        raise UnreadableImageError(f"{path} is not a readable image: {_first_line(error)}") from error
+    if labels.ndim != 2 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path} holds {labels.dtype} {labels.shape}; a label map has one integer a pixel (grey or palette)"
+        )
+    return labels
 
 
 def find_images(inputs: Iterable[str | Path]) -> tuple[list[Path], list[str]]:

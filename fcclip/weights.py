@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fcclip.checkpoint_files import read_entry, read_state_dict
 from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
 from fcclip.fingerprint import fingerprint_tensors
-from fcclip.mmseg_keys import is_published
+from fcclip.mmseg.keys import is_published
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcclip.mmseg_checkpoint import convert_checkpoint
+from fcclip.mmseg.checkpoint import convert_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

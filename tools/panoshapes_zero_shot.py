@@ -20,7 +20,7 @@ from fcclip.evaluation.repeats import mean_and_deviation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 METRICS = ("pACC", "mIoU_seen", "mIoU_unseen", "hIoU")
-RESULTS = Path("inference/panoshapes_val_all_panoptic/results.json")
+RESULTS = Path("inference/panoshapes_val_few_panoptic/results.json")
 
 
 @dataclass(frozen=True)

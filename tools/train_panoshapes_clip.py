@@ -13,24 +13,32 @@ from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
 from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
-from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer, is_convolutional
+from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer
+from fcclip.engine.tiles import is_convolutional
 from fcclip.engine.zero_shot import Accuracy, crop_accuracy, mask_accuracy
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which model is trained, how long, on what, and with which greatest learning rate."""
+    """Which model is trained, how long, on what, and with which greatest learning rate.
+
+    Attributes:
+        fresh: new scenes a step; rendering them takes about 15 ms each.
+        bfloat16: compute in bfloat16.
+    """
 
     model: str
     steps: int
     phases: tuple[Phase, ...]
     learning_rate: float
+    fresh: int = 6
+    bfloat16: bool = False
 
 
 RECIPES = {
     "convnext": Recipe("panoshapes_convnext_atto", 4400, CURRICULUM, 2e-3),
     "convnext-tiles": Recipe("panoshapes_convnext_atto", 1500, TILES, 1.5e-3),  # goes on from the one above
-    "vit": Recipe("panoshapes_vit", 2000, VIT_CURRICULUM, 1e-3),
+    "vit": Recipe("panoshapes_vit", 6000, VIT_CURRICULUM, 1e-3, fresh=3, bfloat16=True),
 }
 
 
@@ -46,19 +54,20 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     recipe = RECIPES[args.recipe]
-    data = Plan(args.steps or recipe.steps, args.seed, recipe.phases)
-    plan = ContrastivePlan(recipe.model, data, recipe.learning_rate, start=str(args.start or ""))
+    data = Plan(args.steps or recipe.steps, args.seed, recipe.phases, recipe.fresh)
+    plan = ContrastivePlan(
+        recipe.model, data, recipe.learning_rate, start=str(args.start or ""), bfloat16=recipe.bfloat16
+    )
     clip = ContrastiveTrainer(plan, args.output).train()
     table = [{"zero-shot accuracy, %": name, **accuracy} for name, accuracy in measure(clip).items()]
     print(tabulate(table, headers="keys", tablefmt="github", floatfmt=".1f"))
 
 
 def measure(clip: LoadedClip) -> dict[str, Accuracy]:
-    """Accuracy on crops and, of a convolutional CLIP, on masks; a ViT takes crops of the size of its training alone."""
-    if not is_convolutional(clip.model):
-        return {"crops of 64 pixels": crop_accuracy(clip, 64)}
-    crops = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in (64, 96, 128)}
-    return crops | {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in (192, 256, 384)}
+    """Accuracy on crops and on masks; a ViT takes crops of the size of its training alone, and smaller scenes."""
+    crops, scenes = ((64, 96, 128), (192, 256, 384)) if is_convolutional(clip.model) else ((64,), (96, 128, 192))
+    accuracy = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in crops}
+    return accuracy | {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in scenes}
 
 
 if __name__ == "__main__":

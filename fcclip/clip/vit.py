@@ -14,6 +14,7 @@ from fcclip.clip.base import ClipBackbone
 from fcclip.clip.patches import PatchFeatures, earlier_blocks
 from fcclip.clip.positions import resize_positions
 from fcclip.clip.vit_prompts import DeepPrompts
+from fcclip.clip.vit_tokens import embed_patches, patch_map, run_block
 
 ENCODERS = ("prompt_tuned", "fine_tuned", "fixed")
 LEVEL_PROJECTIONS = ("random", "clip")
@@ -64,14 +65,14 @@ class ViTCLIP(ClipBackbone):
             images: (B, 3, H, W), each side at least that of a patch; a rest that fills no patch is not seen.
         """
         visual = self.clip_model.visual
-        x, grid = self.embed_patches(images)
+        x, grid = embed_patches(visual, images, class_embeddings=2)
         patches: dict[int, Tensor] = {}
         for block, layer in enumerate(visual.transformer.resblocks):
-            x = self._run(layer, x if self.prompts is None else self.prompts.insert(x, block))
+            x = run_block(visual, layer, x if self.prompts is None else self.prompts.insert(x, block))
             if block in self.earlier_blocks:
                 patches[block] = self._to_joint_space(x, grid, block)
         tokens = visual.ln_post(self._shared_norm(x)) @ visual.proj
-        patches[self.depth - 1] = _patch_map(tokens, grid)
+        patches[self.depth - 1] = _unit_patches(tokens, grid)
         return PatchFeatures(patches, F.normalize(tokens[:, 0], dim=-1, eps=0.0))
 
     def value_patches(self, images: Tensor) -> Tensor:
@@ -82,52 +83,26 @@ class ViTCLIP(ClipBackbone):
         Source: MaskCLIP (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022), section 3.2.
         """
         visual = self.clip_model.visual
-        x, grid = self.embed_patches(images, class_embeddings=1)
+        x, grid = embed_patches(visual, images)
         *earlier, last = visual.transformer.resblocks
         for layer in earlier:
-            x = self._run(layer, x)
+            x = run_block(visual, layer, x)
         width = x.shape[-1]
         values = F.linear(last.ln_1(x), last.attn.in_proj_weight[2 * width :], last.attn.in_proj_bias[2 * width :])
-        return _patch_map(visual.ln_post(last.attn.out_proj(values)) @ visual.proj, grid)
-
-    def embed_patches(self, images: Tensor, class_embeddings: int = 2) -> tuple[Tensor, tuple[int, int]]:
-        """The tokens that enter the first block.
-
-        Args:
-            images: (B, 3, H, W).
-            class_embeddings: how often the class embedding is added: once in CLIP; twice in the published zero-shot
-                systems, to the class token and to its position.
-
-        Returns:
-            (B, 1 + h * w, D), and (h, w).
-        """
-        visual = self.clip_model.visual
-        patches = visual.conv1(images)
-        height, width = patches.shape[-2:]
-        positions = visual.positional_embedding
-        class_token = (class_embeddings * visual.class_embedding + positions[0]).expand(len(images), 1, -1)
-        patches = patches.flatten(2).transpose(1, 2) + resize_positions(positions[1:], height, width)
-        return visual.ln_pre(torch.cat([class_token, patches], dim=1)), (height, width)
-
-    def _run(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """One block of open_clip, which takes (batch, length, width) since 2.26 and (length, batch, width) before."""
-        if hasattr(self.clip_model.visual.transformer, "batch_first"):
-            return layer(x)
-        return layer(x.transpose(0, 1)).transpose(0, 1)
+        return _unit_patches(visual.ln_post(last.attn.out_proj(values)) @ visual.proj, grid)
 
     def _to_joint_space(self, x: Tensor, grid: tuple[int, int], block: int) -> Tensor:
         level = self.earlier_blocks.index(block)
         tokens = self.level_norms[level](self._shared_norm(x)) @ self.level_projections[level]
-        return _patch_map(tokens, grid)
+        return _unit_patches(tokens, grid)
 
     def _shared_norm(self, x: Tensor) -> Tensor:
         return x if self.prompts is None else self.prompts.norm(x)
 
 
-def _patch_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+def _unit_patches(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """The last h * w of (B, L, E) tokens as unit vectors (B, E, h, w)."""
-    patches = F.normalize(tokens[:, -grid[0] * grid[1] :], dim=-1)
-    return patches.transpose(1, 2).unflatten(2, grid)
+    return patch_map(F.normalize(tokens, dim=-1), grid)
 
 
 def _require_vit(visual: Any, name: str) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,19 @@ import torch
 import torch.nn.functional as F
 from open_clip import ClipLoss
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from fcclip.atomic import atomic_path
-from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.loading import LoadedClip, load_clip
-from fcclip.config import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
-from fcclip.data.panoshapes.batches import Mosaics, PairBatch, PairBatches, Plan
+from fcclip.data.panoshapes.batches import PairBatch, PairBatches, Plan
 from fcclip.engine.rng import seeded_rng
+from fcclip.engine.tiles import embed_tiles
 
 logger = logging.getLogger(__name__)
 
 MAX_LOG_SCALE = 4.6052  # ln 100, as in CLIP
-MIDDLE = 0.75  # share of a tile's side
 CHECKPOINT = "last.pth"
 WEIGHTS = "clip.safetensors"
 
@@ -42,6 +42,7 @@ class ContrastivePlan:
         learning_rate: its peak; it rises to it in the first tenth of the steps, then falls to 0.
         weight_decay: of matrices and kernels; none for biases, norms and the temperature.
         start: weights to begin with; "" for random ones.
+        bfloat16: compute the towers by autocast in bfloat16.
     """
 
     model: str
@@ -49,6 +50,7 @@ class ContrastivePlan:
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     start: str = ""
+    bfloat16: bool = False
 
 
 class ContrastiveTrainer:
@@ -94,9 +96,10 @@ class ContrastiveTrainer:
     def _update(self, batch: PairBatch) -> float:
         """One optimiser step; its loss."""
         model = self.model
-        images = F.normalize(torch.cat([embed_tiles(model, mosaics) for mosaics in batch.mosaics]), dim=-1)
-        texts = model.encode_text(self.clip.tokenizer(batch.captions), normalize=True)
-        loss = self.loss(images, texts, model.logit_scale.exp())
+        with _bfloat16() if self.plan.bfloat16 else nullcontext():
+            images = F.normalize(torch.cat([embed_tiles(model, mosaics) for mosaics in batch.mosaics]), dim=-1)
+            texts = model.encode_text(self.clip.tokenizer(batch.captions), normalize=True)
+        loss = self.loss(images.float(), texts.float(), model.logit_scale.exp())
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -132,46 +135,11 @@ class ContrastiveTrainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def embed_tiles(model: Any, mosaics: Mosaics) -> Tensor:
-    """CLIP embeddings of the tiles, (n * grid**2, E), row by row.
-
-    A ConvNeXt's mean features of each tile go through CLIP's head; in training those of a random half of the places in
-    the middle of the tile, so that each of them learns to tell what it is part of, as pooling over masks needs it. A
-    ViT has one embedding for a picture.
-
-    Raises:
-        ValueError: the CLIP is a ViT and a mosaic has several tiles.
-    """
-    images = normalize_pixels(mosaics.images)
-    if not is_convolutional(model):
-        if mosaics.grid > 1:
-            raise ValueError("a ViT embeds a picture as a whole; train it on mosaics of one tile")
-        return model.encode_image(images)
-    tower = ConvNeXtTower(model.visual)
-    dense = tower.extract_features(images)["clip_vis_dense"]
-    weights = _place_weights(dense, mosaics.grid) if model.training else torch.ones_like(dense[:, :1])
-    pooled = F.adaptive_avg_pool2d(dense * weights, mosaics.grid) / F.adaptive_avg_pool2d(weights, mosaics.grid)
-    return tower.embed_pooled(pooled.flatten(2).transpose(1, 2)).flatten(0, 1)
-
-
-def _place_weights(dense: Tensor, grid: int) -> Tensor:
-    """What each place (B, 1, h, w) of mosaics' features counts: a random half of the middle of every tile in full."""
-    side = dense.shape[-1]
-    offset = ((torch.arange(side) + 0.5) * grid / side % 1 * 2 - 1).abs()  # from the tile's centre, 1 at its border
-    middle = torch.maximum(offset[:, None], offset) < MIDDLE
-    chosen = torch.rand(len(dense), 1, side, side) < 0.5
-    return (middle & chosen) + 0.05 * middle + 0.001  # a tile of which nothing was chosen has a mean as well
-
-
-def is_convolutional(model: Any) -> bool:
-    """Whether a CLIP's image tower is a ConvNeXt of timm, not a ViT."""
-    return hasattr(model.visual, "trunk")
-
-
-def normalize_pixels(images: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 -> float32 with CLIP's mean and deviation taken out."""
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD))
-    return (images.float() - mean) / deviation
+@contextmanager
+def _bfloat16() -> Iterator[None]:
+    """Autocast on the CPU, whose fused attention is several times slower backwards in bfloat16 than plain products."""
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 @torch.no_grad()

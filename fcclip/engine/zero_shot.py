@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.loading import LoadedClip
 from fcclip.clip.text_tower import encode_text
 from fcclip.data.panoshapes.batches import Mosaics
 from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.data.panoshapes.crops import Pair, all_pairs
 from fcclip.data.panoshapes.dataset import SIDE, SPLITS
-from fcclip.engine.contrastive import embed_tiles, normalize_pixels
+from fcclip.engine.tiles import embed_masks, embed_tiles, normalize_pixels
 from fcclip.modeling.classification import classify
 from fcclip.text import NameEmbedder, TextClassifier
 from fcclip.vocabulary import Vocabulary
@@ -50,16 +48,13 @@ def crop_accuracy(clip: LoadedClip, side: int, scenes: int = 100, seed: int = 20
 def mask_accuracy(clip: LoadedClip, side: int = SIDE, scenes: int = 100) -> Accuracy:
     """Accuracy on the true masks of validation scenes (side, side), pooled as FC-CLIP pools its masks."""
     text = text_classifier(clip)
-    tower = ConvNeXtTower(clip.model.visual)
     truth: list[int] = []
     predicted: list[int] = []
     for index in range(scenes):
         scene = SPLITS["val_all"].scene(index, side)
         image = torch.from_numpy(scene.image.transpose(2, 0, 1).copy())[None]
-        dense = tower.extract_features(normalize_pixels(image))["clip_vis_dense"]
         masks = torch.stack([torch.from_numpy(scene.ids == segment.id) for segment in scene.segments])[None]
-        logits = F.interpolate(masks.float() * 2 - 1, size=dense.shape[-2:], mode="area")
-        predicted += _name(clip, tower.embed_masks(dense, logits), text)
+        predicted += _name(clip, embed_masks(clip.model, normalize_pixels(image), masks), text)
         truth += [segment.category for segment in scene.segments]
     return _by_group(truth, predicted)
 

@@ -1,44 +1,17 @@
-"""Read and compare semantic label maps."""
+"""Compare semantic label maps."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fcclip.evaluation.histogram import PairCounts, count_pairs
 
 
 class LabelMapError(ValueError):
-    """A label map is no label map, has a label that no class has, or does not fit the other one."""
-
-
-def read_label_map(path: str | Path) -> np.ndarray:
-    """Read a label map, one integer a pixel: 8-bit, 16-bit or palette PNG or TIFF.
-
-    Returns:
-        (H, W) integers in the type of the file (for a palette image the indices).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        LabelMapError: it is no image, or has several channels.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"label map {path} does not exist")
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise LabelMapError(f"{path} is not a readable image: {error}") from error
-    if labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise LabelMapError(
-            f"{path} holds {labels.dtype} {labels.shape}; a label map has one integer a pixel (grey or palette)"
-        )
-    return labels
+    """A prediction is no label map, has a label that no class has, or does not fit the other one."""
 
 
 def to_label_map(prediction: Any, classes: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from detectron2.modeling import build_backbone
 
 from fcclip.clip.vit import ViTCLIP
 from fcclip.clip.vit_prompts import DeepPrompts
+from fcclip.clip.vit_tokens import embed_patches
 from tests.zero_shot import zero_shot_cfg
 
 
@@ -92,7 +93,7 @@ def test_value_patches_are_those_of_plain_clip() -> None:
     vit = backbone(MODEL__ZERO_SHOT__ENCODER="fixed")
     images = torch.randn(1, 3, 16, 16)
     visual = vit.clip_model.visual
-    x, _ = vit.embed_patches(images, class_embeddings=1)
+    x, _ = embed_patches(visual, images)
     for layer in visual.transformer.resblocks[:-1]:
         x = layer(x)
     last = visual.transformer.resblocks[-1]
@@ -112,7 +113,7 @@ def test_first_tokens_are_those_of_open_clip() -> None:
     images = torch.randn(2, 3, 128, 128)
     visual(images)
     hook.remove()
-    torch.testing.assert_close(vit.embed_patches(images, class_embeddings=1)[0], captured[0])
+    torch.testing.assert_close(embed_patches(visual, images)[0], captured[0])
 
 
 def test_other_towers_and_blocks_are_refused() -> None:

@@ -14,7 +14,7 @@ from fcclip.data.datasets import REGISTERED
 from fcclip.data.prepare import ade20k, ade20k_full, cityscapes, pascal_context, pascal_voc
 from fcclip.data.prepare import coco as prepare_coco
 from fcclip.data.prepare.jobs import Options
-from fcclip.data.prepare.label_maps import read_label_map
+from fcclip.io import read_label_map
 from tests.data import trees
 from tests.shared import SHARED, needs_shared
 

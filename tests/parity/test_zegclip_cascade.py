@@ -15,7 +15,7 @@ from fcclip.clip.positions import resize_positions
 from fcclip.evaluation.semantic_metrics import semantic_metrics
 from fcclip.inference.sliding import resize_scores, slide
 from fcclip.meta_arch.zero_shot import ZeroShotModel
-from fcclip.mmseg_keys import to_ours, to_published
+from fcclip.mmseg.keys import to_ours, to_published
 from fcclip.modeling.zero_shot.loss import pixel_accuracy
 from tests.shared import SHARED, needs_shared
 from tests.zero_shot import zero_shot_model

@@ -8,10 +8,11 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from fcclip import load_weights, mmseg_checkpoint
+from fcclip import load_weights
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.engine.checkpoint import TrainingCheckpointer
-from fcclip.mmseg_keys import to_published
+from fcclip.mmseg import checkpoint as mmseg_checkpoint
+from fcclip.mmseg.keys import to_published
 from fcclip.segmenter import Segmenter
 from tests.tiny import tiny_model
 from tests.zero_shot import CLIP, zero_shot_cfg, zero_shot_model

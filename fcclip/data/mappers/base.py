@@ -83,7 +83,9 @@ class TrainMapper(ABC):
             ValueError: a file is damaged, or the record lacks what this mapper needs.
         """
         image = read_image(record, self.image_format)
-        inputs = T.AugInput(image, sem_seg=self.read_labels(record))
+        labels = self.read_labels(record)
+        # Label maps are resized as float64, as by the published mappers.
+        inputs = T.AugInput(image, sem_seg=None if labels is None else labels.astype(np.float64))
         transforms = self.augmentations(inputs)
         height, width = inputs.image.shape[:2]
         frame = Frame(transforms, height, width, self.side)

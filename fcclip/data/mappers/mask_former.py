@@ -17,8 +17,9 @@ from detectron2.structures import Instances
 
 from fcclip.data.mappers.base import TrainMapper
 from fcclip.data.mappers.frame import Frame
-from fcclip.data.mappers.reading import read_label_map, require_key
+from fcclip.data.mappers.reading import require_key
 from fcclip.data.mappers.targets import annotation_targets, label_map_targets, segment_targets
+from fcclip.io import read_label_map
 from fcclip.panoptic_format import read_panoptic_png
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fcclip import io
 
@@ -33,25 +31,6 @@ def read_image(record: Mapping[str, Any], image_format: str) -> np.ndarray:
             f"{expected[0]}; the annotations belong to other images"
         )
     return image
-
-
-def read_label_map(path: str | Path) -> np.ndarray:
-    """Read an image of class ids as (H, W) float64, the type whose resizing the published mappers use.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has more than one channel.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"label map {path} does not exist")
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise io.UnreadableImageError(f"label map {path} is not a readable image: {error}") from error
-    if labels.ndim != 2:
-        raise ValueError(f"label map {path} has {labels.shape[-1]} channels; a label map has one, the class id")
-    return labels.astype(np.float64)
 
 
 def require_key(record: Mapping[str, Any], key: str, mapper: str) -> Any:

@@ -58,10 +58,11 @@ CURRICULUM = (
 )
 # Objects of the sizes that they have in scenes, in larger tiles.
 TILES = (Phase(1.0, ((96, 2, 4), (112, 2, 4), (144, 2, 4)), fill=(0.6, 1.0)),)
-# A ViT sees a picture as a whole, so each crop is one; in the second phase its object is one among others.
+# A ViT first sees one crop a picture; in the last phase its patches learn what is where they are, whatever is beside.
 VIT_CURRICULUM = (
-    Phase(0.6, ((64, 1, 81),), fill=(0.8, 1.0)),
-    Phase(0.4, ((64, 1, 81),), fill=(0.4, 1.1)),
+    Phase(0.25, ((64, 1, 81),), fill=(0.8, 1.0)),
+    Phase(0.15, ((64, 1, 81),), fill=(0.4, 1.1)),
+    Phase(0.6, ((48, 2, 10), (64, 2, 5), (64, 1, 21))),
 )
 
 

@@ -37,6 +37,11 @@ UNSEEN_PAIRS = frozenset(
 )  # fmt: skip
 UNSEEN_STUFF = frozenset({"wood", "lava"})
 
+# A part of the world that takes less training, with unseen classes of all three kinds.
+FEW_COLORS = frozenset({"red", "yellow", "green", "blue"})
+FEW_SHAPES = frozenset({"circle", "star", "crescent", "arrow", "flower", "heart"})
+FEW_STUFF = frozenset({"grass", "brick", "water", "sand", "wood", "lava"})
+
 
 @dataclass(frozen=True)
 class ShapesClass:
@@ -74,6 +79,11 @@ def _things() -> list[ShapesClass]:
 # Things first, then stuff; the index of a class is its contiguous id.
 CLASSES: tuple[ShapesClass, ...] = (*_things(), *(ShapesClass(name, seen=name not in UNSEEN_STUFF) for name in STUFF))
 SEEN_CLASSES = tuple(entry for entry in CLASSES if entry.seen)
+FEW_CLASSES = tuple(
+    entry
+    for entry in CLASSES
+    if (entry.color in FEW_COLORS and entry.shape in FEW_SHAPES if entry.is_thing else entry.name in FEW_STUFF)
+)
 
 
 def unseen_ids(classes: Sequence[ShapesClass] = CLASSES) -> list[int]:

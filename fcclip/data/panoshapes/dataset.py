@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 
 from fcclip.atomic import atomic_path, write_json
 from fcclip.colors import class_color
-from fcclip.data.panoshapes.classes import CLASSES, SEEN_CLASSES, ShapesClass, unseen_ids
+from fcclip.data.panoshapes.classes import CLASSES, FEW_CLASSES, SEEN_CLASSES, ShapesClass, unseen_ids
 from fcclip.data.panoshapes.scene import Scene, render_scene
 from fcclip.data.prepare.jobs import run_jobs
 from fcclip.panoptic_format import describe_segments, write_panoptic_json, write_panoptic_png
@@ -55,6 +55,8 @@ SPLITS = {
         Split("train_all", 1003, 2000, CLASSES),
         Split("val_all", 1004, 300, CLASSES),
         Split("mini_all", 1004, 50, CLASSES),  # the first scenes of val_all, for quick checks
+        Split("train_few", 1005, 2000, FEW_CLASSES),
+        Split("val_few", 1006, 300, FEW_CLASSES),
     )
 }
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, run_jobs
-from fcclip.data.prepare.label_maps import convert_label_map, lookup_table, read_label_map
+from fcclip.data.prepare.label_maps import convert_label_map, lookup_table
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
+from fcclip.io import read_label_map
 from fcclip.panoptic_format import describe_segments
 
 SPLITS = ("train", "val")

@@ -1,4 +1,4 @@
-"""Read, renumber and write label maps: images with one channel whose value is a class id."""
+"""Renumber and write label maps: images with one channel whose value is a class id."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from fcclip.atomic import atomic_path
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, list_files, run_jobs
+from fcclip.io import read_label_map
 
 
 def lookup_table(mapping: Mapping[int, int], ignore: int, size: int = 256) -> np.ndarray:
@@ -40,21 +41,6 @@ def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
             return np.asarray(image.convert(mode) if mode else image)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} is not a readable image: {error}") from error
-
-
-def read_label_map(path: Path) -> np.ndarray:
-    """Read a label map as an (H, W) integer array; of a palette image, the indices.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no image, is damaged, or has more than one channel.
-    """
-    labels = read_pixels(path)
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"{path} is no label map: expected one channel of integers, found {labels.dtype} {labels.shape}"
-        )
-    return labels
 
 
 def write_label_map(path: Path, labels: np.ndarray) -> None:

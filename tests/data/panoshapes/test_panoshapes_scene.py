@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 
 from fcclip.data.panoshapes import CLASSES, render_scene, unseen_ids
-from fcclip.data.panoshapes.classes import COLORS, SEEN_CLASSES, SHAPES, STUFF, UNSEEN_SHAPES, group_of
+from fcclip.data.panoshapes.classes import (
+    COLORS,
+    FEW_CLASSES,
+    SEEN_CLASSES,
+    SHAPES,
+    STUFF,
+    UNSEEN_SHAPES,
+    group_of,
+)
 from fcclip.data.panoshapes.scene import LEAST_VISIBLE
 from fcclip.data.panoshapes.shapes import OUTLINES, draw_sprite
 from fcclip.data.panoshapes.textures import PAINTERS, paint_texture
@@ -105,4 +113,15 @@ def test_the_split_hides_pairs_but_neither_their_colour_nor_their_shape():
     groups = [group_of(entry) for entry in CLASSES]
     assert {group: groups.count(group) for group in groups} == {
         "seen thing": 72, "unseen pair": 8, "unseen shape": 16, "seen stuff": 8, "unseen stuff": 2,
+    }  # fmt: skip
+
+
+def test_the_few_classes_have_unseen_ones_of_every_kind():
+    seen = [entry for entry in FEW_CLASSES if entry.seen]
+    hidden = [entry for entry in FEW_CLASSES if group_of(entry) == "unseen pair"]
+    assert {entry.color for entry in hidden} <= {entry.color for entry in seen}
+    assert {entry.shape for entry in hidden} <= {entry.shape for entry in seen}
+    groups = [group_of(entry) for entry in FEW_CLASSES]
+    assert {group: groups.count(group) for group in groups} == {
+        "seen thing": 16, "unseen pair": 4, "unseen shape": 4, "seen stuff": 4, "unseen stuff": 2,
     }  # fmt: skip

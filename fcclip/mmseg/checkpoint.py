@@ -15,8 +15,8 @@ from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import load_clip
 from fcclip.clip.positions import resize_positions
 from fcclip.fingerprint import fingerprint_tensors
-from fcclip.mmseg_keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
-from fcclip.mmseg_layout import expected_keys
+from fcclip.mmseg.keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
+from fcclip.mmseg.layout import expected_keys
 from fcclip.weights import CLIP_FINGERPRINT
 
 CLIP_NAME = "ViT-B-16-quickgelu"

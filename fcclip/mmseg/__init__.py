@@ -1,0 +1,1 @@
+"""Checkpoints of ZegCLIP and Cascade-CLIP in the published (mmsegmentation's) layout."""
