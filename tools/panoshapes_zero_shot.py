@@ -32,17 +32,21 @@ class Row:
         options: configuration keys and values that make the difference.
         trained: whether there is anything to train.
         starts_from: the row whose half-way checkpoint it begins with.
+        evaluates: the row whose trained model it is.
     """
 
     config: str
     options: tuple[str, ...] = ()
     trained: bool = True
     starts_from: str = ""
+    evaluates: str = ""
 
 
 ROWS = {
     "MaskCLIP, training-free": Row("dense_clip_small", trained=False),
+    "MaskCLIP+, transductive": Row("dense_clip_small_transductive"),
     "ZegCLIP": Row("zegclip_small"),
+    "ZegCLIP, without seen penalty": Row("zegclip_small", ("MODEL.ZERO_SHOT.SEEN_PENALTY", "0.0"), evaluates="ZegCLIP"),
     "ZegCLIP, fixed encoder": Row("zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fixed")),
     "ZegCLIP, fine-tuned encoder": Row(
         "zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fine_tuned", "SOLVER.BACKBONE_MULTIPLIER", "0.1")
@@ -56,6 +60,7 @@ ROWS = {
         "cascade_clip_small",
         ("MODEL.ZERO_SHOT.LEVEL_PROJECTION", "clip", "MODEL.ZERO_SHOT.TRAIN_LEVEL_PROJECTION", "True"),
     ),
+    "ZegCLIP, fully supervised": Row("zegclip_small", ("MODEL.ZERO_SHOT.SETTING", "fully_supervised")),
 }
 
 
@@ -85,7 +90,9 @@ def run(name: str, seed: int, output: Path, opts: list[str]) -> dict[str, float]
         options = ["MODEL.DEVICE", device, "SEED", str(seed), "OUTPUT_DIR", str(folder), *row.options, *opts]
         if row.starts_from:
             options += ["MODEL.WEIGHTS", str(halfway(folder_of(row.starts_from, seed, output)))]
-        mode = "--resume" if row.trained else "--eval-only"
+        if row.evaluates:
+            options += ["MODEL.WEIGHTS", str(folder_of(row.evaluates, seed, output) / "model_final.pth")]
+        mode = "--resume" if row.trained and not row.evaluates else "--eval-only"
         config = REPOSITORY / "configs" / "panoshapes" / f"{row.config}.yaml"
         script = REPOSITORY / "train_net.py"
         subprocess.run([sys.executable, str(script), "--config-file", str(config), mode, *options], check=True)
