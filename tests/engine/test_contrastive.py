@@ -34,11 +34,13 @@ def test_a_training_may_start_from_weights(tmp_path: Path):
     assert all(torch.equal(tensor, first[key]) for key, tensor in second.model.state_dict().items())
 
 
-def test_a_vit_is_trained_on_pictures_and_on_mosaics(tmp_path: Path):
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_vit_is_trained_on_pictures_and_on_mosaics(tmp_path: Path, bfloat16: bool):
     data = Plan(1, phases=(Phase(1.0, ((64, 1, 2), (48, 2, 1))),), fresh=1, pool=4)
-    trainer = ContrastiveTrainer(ContrastivePlan("panoshapes_vit", data), tmp_path)
+    trainer = ContrastiveTrainer(ContrastivePlan("panoshapes_vit", data, bfloat16=bfloat16), tmp_path)
     before = {key: tensor.clone() for key, tensor in trainer.model.visual.state_dict().items()}
     after = trainer.train().model.visual.state_dict()
+    assert {tensor.dtype for tensor in after.values()} == {torch.float32}
     assert not [key for key in before if key.endswith("weight") and torch.equal(before[key], after[key])]
 
 
