@@ -9,9 +9,10 @@
     python tools/benchmark.py --only ours two-stage --queries 100 --repeats 1
     python tools/benchmark.py --profile                            # each part against what the machine can do
 
-The computations run in turns in one process on the same weights, so that a machine whose speed drifts slows all of them
-alike; medians, and medians of the ratios turn by turn, are printed. The results are compared. The weights are random:
-the network's time does not depend on them, but far more queries compete in the panoptic merge than with trained ones.
+The computations run in turns in one process, and so do settings, so that a machine whose speed drifts slows all of them
+alike; medians, and medians of the ratios turn by turn, are printed. The results of a setting are compared. The weights
+are random: the network's time does not depend on them, but far more queries compete in the panoptic merge than with
+trained ones.
 """
 
 from __future__ import annotations
@@ -19,13 +20,11 @@ from __future__ import annotations
 import argparse
 import platform
 import resource
-import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -46,6 +45,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from tools.plain import plain  # noqa: E402, after the path is known
 from tools.profiling import Rates, now, print_profile, profile  # noqa: E402
+from tools.timings import Timing, draw, print_growth, print_table  # noqa: E402
 
 CONFIGS = REPOSITORY / "configs" / "coco" / "panoptic-segmentation" / "fcclip"
 DEFAULT_CONFIG = CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml"
@@ -85,18 +85,11 @@ class Setting:
     batch: int
     device: str
 
-
-@dataclass
-class Timing:
-    """Seconds of each run: the whole, and by part."""
-
-    total: list[float] = field(default_factory=list)
-    parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def median(self, part: str = "") -> float:
-        """Of a part that was not run on its own: 0."""
-        seconds = self.parts.get(part, [0.0]) if part else self.total
-        return statistics.median(seconds)
+    def __str__(self) -> str:
+        return (
+            f"{self.classes} classes, {self.queries} queries, {self.size[0]}x{self.size[1]}, batch {self.batch}, "
+            f"{self.device}, {torch.get_num_threads()} threads"
+        )
 
 
 @dataclass
@@ -175,30 +168,54 @@ def _timed(run: Callable[..., Any], seconds: list[float], device: torch.device) 
     return wrapper
 
 
-def measure(setting: Setting, computations: tuple[str, ...], repeats: int) -> dict[str, Timing]:
-    """Run the computations in turns, after one turn that does not count.
+class Contest:
+    """The computations of a setting, ready to run in turns.
+
+    Attributes:
+        timings: of each computation, the turns that counted.
+    """
+
+    def __init__(self, setting: Setting, computations: Sequence[str]) -> None:
+        shared = build(setting)
+        self._models = {name: shared if name in EXACT else build(setting, name) for name in computations}
+        self._inputs = images(setting)
+        self.timings = {name: Timing() for name in computations}
+
+    def run(self) -> None:
+        """A turn of every computation, which counts."""
+        for name, timing in self.timings.items():
+            self._run(name, timing)
+
+    def warm_up(self) -> None:
+        """A turn that does not count, after which the results are compared.
+
+        Raises:
+            RuntimeError: if results differ that must not.
+        """
+        compare({name: self._run(name, Timing()) for name in self.timings})
+
+    def _run(self, name: str, timing: Timing) -> Output:
+        model = self._models[name]
+        with torch.no_grad(), computation(name, model), recorded_masks(model) as masks, timed_parts(model, timing):
+            start = now(model.device)
+            results = model(self._inputs)
+            timing.total.append(now(model.device) - start)
+        return Output(results, masks)
+
+
+def measure(settings: Sequence[Setting], computations: Sequence[str], repeats: int) -> list[dict[str, Timing]]:
+    """Run the computations of all settings in turns, after one turn that does not count; timings by setting.
 
     Raises:
         RuntimeError: if results differ that must not.
     """
-    model = build(setting)
-    inputs = images(setting)
-    models = {name: model if name in EXACT else build(setting, name) for name in computations}
-    timings = {name: Timing() for name in computations}
-    for turn in range(repeats + 1):
-        outputs = {}
-        for name, timing in timings.items():
-            record = timing if turn else Timing()
-            chosen = models[name]
-            with torch.no_grad(), computation(name, chosen), recorded_masks(chosen) as masks:
-                with timed_parts(chosen, record):
-                    start = now(chosen.device)
-                    results = chosen(inputs)
-                    record.total.append(now(chosen.device) - start)
-                outputs[name] = Output(results, masks)
-        if not turn:
-            compare(outputs)
-    return timings
+    contests = [Contest(setting, computations) for setting in settings]
+    for contest in contests:
+        contest.warm_up()
+    for _ in range(repeats):
+        for contest in contests:
+            contest.run()
+    return [contest.timings for contest in contests]
 
 
 def images(setting: Setting) -> list[dict[str, Any]]:
@@ -305,38 +322,6 @@ def profile_all(setting: Setting, names: Sequence[str], repeats: int) -> None:
             print_profile(profile(model, images(setting), repeats), rates)
 
 
-def print_table(setting: Setting, timings: dict[str, Timing]) -> None:
-    print(f"\n{setting.classes} classes, {setting.queries} queries, {setting.size[0]}x{setting.size[1]}, "
-          f"batch {setting.batch}, {setting.device}, {torch.get_num_threads()} threads")  # fmt: skip
-    parts = list(dict.fromkeys(part for timing in timings.values() for part in timing.parts))
-    print(f"{'':22}{'total':>9}{'ratio':>8}" + "".join(f"{part:>21}" for part in parts))
-    baseline = next(iter(timings.values())).total
-    for name, timing in timings.items():
-        ratio = statistics.median(own / base for own, base in zip(timing.total, baseline, strict=True))
-        cells = "".join(f"{timing.median(part):21.3f}" for part in parts)
-        print(f"{name:22}{timing.median():8.2f}s{ratio:8.2f}{cells}")
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Bars of the parts of each computation."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.5 * len(rows)), layout="constrained")
-    labels = [f"{row['computation']}\n{row['label']}" for row in rows]
-    left = [0.0] * len(rows)
-    for part in dict.fromkeys(part for row in rows for part in row["parts"]):
-        widths = [row["parts"].get(part, 0.0) for row in rows]
-        axes.barh(labels, widths, left=left, label=part)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.invert_yaxis()
-    axes.set_xlabel("seconds")
-    axes.legend()
-    figure.savefig(path, dpi=120)
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", default=str(DEFAULT_CONFIG), metavar="FILE")
@@ -382,15 +367,18 @@ def main() -> None:
     if options.profile:
         profile_all(base, ("ours", "fast") if options.only == DEFAULT else options.only, options.repeats)
         return
+    variations = VARIATIONS.get(options.vary, [{}])
+    labels = [", ".join(f"{key} {value}" for key, value in variation.items()) for variation in variations]
+    settings = [Setting(**{**asdict(base), **variation}) for variation in variations]
+    measured = measure(settings, options.only, options.repeats)
     rows = []
-    for variation in VARIATIONS.get(options.vary, [{}]):
-        setting = Setting(**{**asdict(base), **variation})
-        timings = measure(setting, tuple(options.only), options.repeats)
-        print_table(setting, timings)
+    for setting, label, timings in zip(settings, labels, measured, strict=True):
+        print_table(str(setting), timings)
         for name, timing in timings.items():
-            label = ", ".join(f"{key} {value}" for key, value in variation.items())
             parts = {part: timing.median(part) for part in timing.parts}
             rows.append({"computation": name, "label": label, "total": timing.total, "parts": parts, **asdict(setting)})
+    if options.vary:
+        print_growth(labels, measured)
     if options.json:
         write_json(options.json, {"torch": torch.__version__, "rows": rows}, indent=1)
     if options.plot:

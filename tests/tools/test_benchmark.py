@@ -22,7 +22,7 @@ def output(labels: list[int], scale: float = 1.0) -> Output:
 
 def test_options_are_measured_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("ours", "plain", "labels only", "channels last", "bfloat16", "padded", "two-stage")
-    timings = measure(tiny_setting(tmp_path, batch=2), names, repeats=1)
+    [timings] = measure([tiny_setting(tmp_path, batch=2)], names, repeats=1)
     assert list(timings) == list(names)
     assert all(len(timing.total) == 1 for timing in timings.values())
     assert len(timings["plain"].parts["results"]) == 2  # images
@@ -69,6 +69,9 @@ def test_the_command(
         assert [(row["computation"], row["batch"]) for row in rows] == [
             (name, batch) for batch in (1, 2) for name in benchmark.DEFAULT
         ]
+        growth = shown[shown.index("times the first") :].splitlines()
+        assert growth[1].split() == ["batch", "1", *["1.00"] * 4]
+        assert growth[2].startswith("batch 2 ")
 
 
 def test_what_runs_as_one_cannot_be_profiled(tmp_path: Path) -> None:
