@@ -83,21 +83,28 @@ def main() -> None:
 
 
 def run(name: str, seed: int, output: Path, opts: list[str]) -> dict[str, float]:
-    """Train and evaluate a row with one seed, unless that is done; its metrics."""
+    """Train and evaluate a row with one seed, and first the row that it needs, unless that is done; its metrics."""
     row, folder = ROWS[name], folder_of(name, seed, output)
     if not (folder / RESULTS).is_file():
         device = "cuda" if torch.cuda.is_available() else "cpu"
         options = ["MODEL.DEVICE", device, "SEED", str(seed), "OUTPUT_DIR", str(folder), *row.options, *opts]
-        if row.starts_from:
-            options += ["MODEL.WEIGHTS", str(halfway(folder_of(row.starts_from, seed, output)))]
-        if row.evaluates:
-            options += ["MODEL.WEIGHTS", str(folder_of(row.evaluates, seed, output) / "model_final.pth")]
+        options += first_weights(row, seed, output, opts)
         mode = "--resume" if row.trained and not row.evaluates else "--eval-only"
         config = REPOSITORY / "configs" / "panoshapes" / f"{row.config}.yaml"
         script = REPOSITORY / "train_net.py"
         subprocess.run([sys.executable, str(script), "--config-file", str(config), mode, *options], check=True)
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     return {metric: results["results"]["sem_seg"][metric] for metric in METRICS}
+
+
+def first_weights(row: Row, seed: int, output: Path, opts: list[str]) -> list[str]:
+    """The option that names the weights of the row that this one needs, which is trained if it has not been."""
+    source = row.starts_from or row.evaluates
+    if not source:
+        return []
+    run(source, seed, output, opts)
+    folder = folder_of(source, seed, output)
+    return ["MODEL.WEIGHTS", str(folder / "model_final.pth" if row.evaluates else halfway(folder))]
 
 
 def folder_of(name: str, seed: int, output: Path) -> Path:
