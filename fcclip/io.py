@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".t
 
 class UnreadableImageError(ValueError):
     """A file that should be an image cannot be decoded in full."""
+
+
+class LabelMapError(ValueError):
+    """A label map is no label map, has a label that no class has, or does not fit the other one."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -30,12 +35,9 @@ def read_image(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"image {path} does not exist" if not path.exists() else f"{path} is not a file")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return np.array(_to_rgb(_upright(image)))
-    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise UnreadableImageError(f"{path} is not a readable image: {_first_line(error)}") from error
+    with _decoding(path, UnreadableImageError) as image:
+        image.load()
+        return np.array(_to_rgb(_upright(image)))
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
@@ -46,22 +48,28 @@ def read_label_map(path: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnreadableImageError: it is no image, or it is damaged or truncated.
-        ValueError: it has several channels, or no integers.
+        LabelMapError: it is no image, is damaged, or has several channels or no integers.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"label map {path} does not exist; is the dataset there completely?")
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except Exception as error:  # as above
-        raise UnreadableImageError(f"{path} is not a readable image: {_first_line(error)}") from error
+    with _decoding(path, LabelMapError) as image:
+        labels = np.asarray(image)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise ValueError(
+        raise LabelMapError(
             f"{path} holds {labels.dtype} {labels.shape}; a label map has one integer a pixel (grey or palette)"
         )
     return labels
+
+
+@contextmanager
+def _decoding(path: Path, error_type: type[ValueError]) -> Iterator[Image.Image]:
+    """An opened image; whatever goes wrong with it becomes one sentence."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
+        raise error_type(f"{path} is not a readable image: {_first_line(error)}") from error
 
 
 def find_images(inputs: Iterable[str | Path]) -> tuple[list[Path], list[str]]:

@@ -176,8 +176,9 @@ class Contest:
     """
 
     def __init__(self, setting: Setting, computations: Sequence[str]) -> None:
-        shared = build(setting)
-        self._models = {name: shared if name in EXACT else build(setting, name) for name in computations}
+        self._models = {name: build(setting, name) for name in computations if name not in EXACT}
+        if exact := [name for name in computations if name in EXACT]:
+            self._models |= dict.fromkeys(exact, build(setting))  # one model for all of them
         self._inputs = images(setting)
         self.timings = {name: Timing() for name in computations}
 

@@ -21,8 +21,8 @@ from fcclip.evaluation.cityscapes_labels import (
     label_of_instance,
 )
 from fcclip.evaluation.histogram import count_pairs
-from fcclip.evaluation.label_maps import LabelMapError, to_label_map
-from fcclip.io import read_label_map
+from fcclip.evaluation.label_maps import to_label_map
+from fcclip.io import LabelMapError, read_label_map
 
 _CATEGORIES = tuple(dict.fromkeys(label.category for label in EVALUATED))
 _THING_CATEGORIES = tuple(dict.fromkeys(label.category for label in THINGS))

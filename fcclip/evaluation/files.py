@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fcclip.evaluation.classes import display_names
-from fcclip.evaluation.label_maps import LabelMapError, compare_label_maps
+from fcclip.evaluation.label_maps import compare_label_maps
 from fcclip.evaluation.panoptic_quality import (
     CategoryCounts,
     PanopticInputError,
@@ -21,7 +21,7 @@ from fcclip.evaluation.panoptic_quality import (
 )
 from fcclip.evaluation.semantic import add_pairs
 from fcclip.evaluation.semantic_metrics import class_scores, semantic_metrics
-from fcclip.io import read_label_map
+from fcclip.io import LabelMapError, read_label_map
 from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png
 
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")

@@ -8,10 +8,7 @@ import numpy as np
 import torch
 
 from fcclip.evaluation.histogram import PairCounts, count_pairs
-
-
-class LabelMapError(ValueError):
-    """A prediction is no label map, has a label that no class has, or does not fit the other one."""
+from fcclip.io import LabelMapError
 
 
 def to_label_map(prediction: Any, classes: int) -> np.ndarray:

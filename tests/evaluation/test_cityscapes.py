@@ -11,7 +11,7 @@ from detectron2.data import MetadataCatalog
 from fcclip.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from fcclip.evaluation.cityscapes_ap import average_precisions, match_image
 from fcclip.evaluation.cityscapes_labels import EVALUATED, label_ids
-from fcclip.evaluation.label_maps import LabelMapError
+from fcclip.io import LabelMapError
 from tests.evaluation.catalog import Register
 from tests.evaluation.cityscapes_samples import CLASS_STRINGS, SIZE, Street, write_streets
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fcclip.evaluation.label_maps import LabelMapError, compare_label_maps, to_label_map
+from fcclip.evaluation.label_maps import compare_label_maps, to_label_map
 from fcclip.evaluation.semantic import SemanticEvaluator, add_pairs
 from fcclip.evaluation.semantic_metrics import class_scores, harmonic_mean, semantic_metrics
-from fcclip.io import read_label_map
+from fcclip.io import LabelMapError, read_label_map
 from tests.evaluation.catalog import Register
 from tests.shared import SHARED, needs_shared
 
@@ -185,7 +185,7 @@ def test_unreadable_label_files(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_label_map(tmp_path / "no.png")
     Image.new("RGB", (2, 2)).save(tmp_path / "rgb.png")
-    with pytest.raises(ValueError, match="a label map has one integer a pixel"):
+    with pytest.raises(LabelMapError, match="a label map has one integer a pixel"):
         read_label_map(tmp_path / "rgb.png")
 
 
