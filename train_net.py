@@ -14,13 +14,13 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-from fcclip.acceleration import accelerate
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run
 from fcclip.engine.evaluation import evaluate_test_sets
 from fcclip.engine.setup import argument_parser, load_config, setup
 from fcclip.engine.trainer import Trainer
+from fcclip.speed.acceleration import accelerate
 
 
 def main(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:

@@ -28,18 +28,18 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
 
-from fcclip.atomic import write_json
-from fcclip.batching import map_in_batches
 from fcclip.config import CfgNode
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
-from fcclip.io import IMAGE_SUFFIXES, find_images, read_image
-from fcclip.pretrained import find_pretrained
+from fcclip.drawing.window import Window
+from fcclip.files.atomic import write_json
+from fcclip.files.images import IMAGE_SUFFIXES, find_images, read_image
+from fcclip.files.video import VideoError, VideoReader, VideoWriter, open_video_writer
+from fcclip.inference.batching import map_in_batches
 from fcclip.segmentation import Segmentation
 from fcclip.segmentation_output import save_picture
 from fcclip.segmenter import Segmenter, read_config
-from fcclip.video_io import VideoError, VideoReader, VideoWriter, open_video_writer
 from fcclip.vocabulary import Vocabulary
-from fcclip.window import Window
+from fcclip.zoo import find_pretrained
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = REPOSITORY / "configs/coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 from detectron2.projects.deeplab import add_deeplab_config
@@ -43,7 +44,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     node.RELEASE_TEXT_TOWER = False  # free its memory, also a GPU's, while no names are encoded (the Segmenter: True)
-    node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.acceleration)
+    node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.speed)
     node.TEST_CHUNK_MB = 8  # MiB of upsampled masks, and of class scores, that are held at a time at inference
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training
@@ -194,3 +195,17 @@ def _add_swin_keys(cfg: CfgNode) -> None:
             "USE_CHECKPOINT": False,
         }
     )
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def dtype_of_key(key: str, name: str) -> torch.dtype:
+    """The type that a configuration key names.
+
+    Raises:
+        ValueError: there is no such type.
+    """
+    if name not in DTYPES:
+        raise ValueError(f'{key} is "{name}"; choose one of {", ".join(DTYPES)}')
+    return DTYPES[name]

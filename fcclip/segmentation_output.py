@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from fcclip.atomic import atomic_path
-from fcclip.colors import RGB, class_color, vary_color
-from fcclip.panoptic_format import write_panoptic_json, write_panoptic_png
-from fcclip.visualization import Region, draw_regions
+from fcclip.drawing.colors import RGB, class_color, vary_color
+from fcclip.drawing.regions import Region, draw_regions
+from fcclip.files.atomic import atomic_path
+from fcclip.files.panoptic import write_panoptic_json, write_panoptic_png
 
 if TYPE_CHECKING:
     from fcclip.segmentation import Instances, Segment, Segmentation

@@ -13,16 +13,16 @@ from detectron2.modeling import build_model
 from PIL import Image
 from yaml import YAMLError
 
-from fcclip.acceleration import FAST_OPTIONS, accelerate
-from fcclip.batching import map_in_batches
 from fcclip.config import get_cfg
-from fcclip.io import read_image
+from fcclip.data.resizing import ResizeShorterSide
+from fcclip.files.images import read_image
+from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.vocabularies import VocabularyPair
-from fcclip.pretrained import find_pretrained
-from fcclip.resizing import ResizeShorterSide
 from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
+from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState, load_weights
+from fcclip.zoo import find_pretrained
 
 ImageLike = str | Path | np.ndarray | Image.Image
 
@@ -111,7 +111,7 @@ class Segmenter:
             device: "cpu", "cuda", "cuda:1", "mps"; by default the GPU where there is one.
             random_weights: fetch and load nothing but what `opts` and `weights` name, and run with random weights in
                 place of the rest; every result then says so.
-            fast: compute in half precision where the device is faster in it, at a small loss (`fcclip.acceleration`).
+            fast: compute in half precision where the device is faster in it, at a small loss (`fcclip.speed`).
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or a key is unknown or wrong.
@@ -136,7 +136,7 @@ class Segmenter:
 
         Args:
             name_or_path: a checkpoint (.pth, .safetensors) with its configuration (.yaml) beside it, a folder that
-                holds one of each, or the name of a published model (`fcclip.pretrained.PUBLISHED`).
+                holds one of each, or the name of a published model (`fcclip.zoo.PUBLISHED`).
             opts, device, fast: as in `from_config`.
 
         Raises:

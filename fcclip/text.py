@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fcclip.text_cache import TextCache
+from fcclip.files.cache import TextCache
 from fcclip.vocabulary import Vocabulary
 
 TEMPLATES = (

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fcclip.checkpoint_files import read_entry, read_state_dict
 from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
-from fcclip.fingerprint import fingerprint_tensors
+from fcclip.files.checkpoints import read_entry, read_state_dict
+from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.mmseg.keys import is_published
 
 logger = logging.getLogger(__name__)

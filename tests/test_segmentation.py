@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png
+from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
 from fcclip.vocabulary import Category, Vocabulary
 

@@ -10,7 +10,7 @@ from detectron2.data.transforms import ResizeShortestEdge
 from PIL import Image
 
 from fcclip import Vocabulary
-from fcclip.io import UnreadableImageError
+from fcclip.files.images import UnreadableImageError
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.segmenter import Segmenter
 from tests.tiny import CLIP_DESCRIPTIONS, tiny_model, write_tiny_config

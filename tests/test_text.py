@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fcclip.files.cache import TextCache
 from fcclip.text import TEMPLATES, NameEmbedder, TextClassifier, average_prompts
-from fcclip.text_cache import TextCache
 from fcclip.vocabulary import Vocabulary
 
 CONTEXT = 77

@@ -25,11 +25,11 @@ from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.modeling import build_model
 from torch import nn
 
-from fcclip.analysis import count_macs, measure_fps
 from fcclip.data.mappers import TestMapper
+from fcclip.data.resizing import ResizeShorterSide
 from fcclip.engine.parameters import count_parameters
-from fcclip.resizing import ResizeShorterSide
 from fcclip.segmenter import read_config
+from fcclip.speed.analysis import count_macs, measure_fps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

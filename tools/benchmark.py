@@ -34,9 +34,9 @@ from detectron2.modeling import build_model
 from torch import Tensor
 
 import fcclip
-from fcclip.acceleration import FAST_OPTIONS, accelerate
-from fcclip.atomic import write_json
+from fcclip.files.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.text import TextClassifier
 from fcclip.vocabulary import Vocabulary
 

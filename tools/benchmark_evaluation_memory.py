@@ -24,7 +24,7 @@ from tabulate import tabulate
 
 from fcclip.evaluation import SemanticEvaluator
 from fcclip.evaluation.detections import encode_instances
-from fcclip.evaluation.panoptic_quality import count_image
+from fcclip.evaluation.metrics.panoptic_quality import count_image
 
 SEGMENTS = 100
 MIB = 2**20

@@ -28,7 +28,7 @@ from fcclip import get_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
 from fcclip.engine.rng import seeded_rng
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.panoptic import write_panoptic_png
 
 HEIGHT, WIDTH, SEGMENTS = 480, 640, 12
 

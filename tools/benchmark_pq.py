@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcclip.evaluation.panoptic_quality import CategoryCounts, PanopticQuality, count_image
-from fcclip.panoptic_format import VOID, PanopticJson, read_panoptic_json, read_panoptic_png
+from fcclip.evaluation.metrics.panoptic_quality import CategoryCounts, PanopticQuality, count_image
+from fcclip.files.panoptic import VOID, PanopticJson, read_panoptic_json, read_panoptic_png
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from fcclip.clip.loading import load_clip
 from fcclip.clip.text_tower import encode_text, text_weights
-from fcclip.fingerprint import fingerprint_tensors
+from fcclip.files.cache import TextCache
+from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.text import TEMPLATES, NameEmbedder
-from fcclip.text_cache import TextCache
 from fcclip.vocabulary import Vocabulary
 
 

@@ -35,11 +35,11 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fcclip import get_cfg
-from fcclip.atomic import write_json
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.precision import Precision
 from fcclip.engine.writers import peak_memory
+from fcclip.files.atomic import write_json
 from fcclip.text import TextClassifier
 
 CONFIG = Path(__file__).resolve().parents[1] / (

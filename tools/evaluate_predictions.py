@@ -20,9 +20,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from fcclip.atomic import write_json
 from fcclip.evaluation.files import score_label_folders, score_panoptic_files
-from fcclip.evaluation.semantic_metrics import CONVENTIONS
+from fcclip.evaluation.metrics.semantic import CONVENTIONS
+from fcclip.files.atomic import write_json
 from fcclip.vocabulary import Vocabulary
 
 PANOPTIC = ("gt_json", "gt_folder", "pred_json", "pred_folder")

@@ -17,10 +17,10 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from fcclip import get_cfg
-from fcclip.atomic import write_json
 from fcclip.engine.setup import setup
 from fcclip.engine.trainer import Trainer
-from fcclip.panoptic_format import read_panoptic_json, write_panoptic_json
+from fcclip.files.atomic import write_json
+from fcclip.files.panoptic import read_panoptic_json, write_panoptic_json
 
 BASE = Path(__file__).resolve().parents[1] / "configs/coco/panoptic-segmentation/fcclip"
 DATASET = "overfit_sample"

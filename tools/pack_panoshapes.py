@@ -14,15 +14,15 @@ from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
 from fcclip import load_weights
-from fcclip.atomic import atomic_path, write_json
-from fcclip.checkpoint_files import read_state_dict
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.data.panoshapes.captions import all_words
 from fcclip.evaluation.loop import evaluate
-from fcclip.packed_weights import pack_rows
-from fcclip.pretrained import find_pretrained
+from fcclip.files.atomic import atomic_path, write_json
+from fcclip.files.checkpoints import read_state_dict
+from fcclip.files.packed_weights import pack_rows
 from fcclip.segmenter import read_config
 from fcclip.text import TEMPLATES
+from fcclip.zoo import find_pretrained
 
 QUALITY = "quality.json"
 TEST_SET = "panoshapes_mini_all_panoptic"

@@ -26,11 +26,11 @@ from tabulate import tabulate
 from fcclip.data.mappers import TestMapper
 from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.evaluation.loop import evaluate
-from fcclip.evaluation.repeats import mean_and_deviation
-from fcclip.evaluation.semantic_metrics import harmonic_mean
-from fcclip.pretrained import find_pretrained
+from fcclip.evaluation.metrics.semantic import harmonic_mean
+from fcclip.evaluation.report.repeats import mean_and_deviation
 from fcclip.segmenter import read_config
 from fcclip.weights import load_weights
+from fcclip.zoo import find_pretrained
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6)
 BETAS = (0.4, 0.6, 0.8, 1.0)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from fcclip.evaluation.repeats import mean_and_deviation
+from fcclip.evaluation.report.repeats import mean_and_deviation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 METRICS = ("pACC", "mIoU_seen", "mIoU_unseen", "hIoU")

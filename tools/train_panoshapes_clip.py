@@ -13,8 +13,8 @@ from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
 from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
-from fcclip.engine.contrastive import ContrastivePlan, ContrastiveTrainer
-from fcclip.engine.tiles import is_convolutional
+from fcclip.engine.contrastive.tiles import is_convolutional
+from fcclip.engine.contrastive.trainer import ContrastivePlan, ContrastiveTrainer
 from fcclip.engine.zero_shot import Accuracy, crop_accuracy, mask_accuracy
 
 

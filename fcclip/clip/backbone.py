@@ -1,20 +1,20 @@
-"""The frozen convolutional CLIP as a Detectron2 backbone."""
+"""The convolutional CLIP as a Detectron2 backbone: frozen, or with an image tower that is trained."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, ShapeSpec
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcclip.clip.base import ClipBackbone
 from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.resnet import ResNetTower
-from fcclip.clip.tower import ImageTower
-from fcclip.dtypes import dtype_of_key
+from fcclip.config import dtype_of_key
 
 STRIDES = {"stem": 2, "res2": 4, "res3": 8, "res4": 16, "res5": 32}
 
@@ -135,3 +135,45 @@ def _image_tower(visual: Any, name: str) -> ImageTower:
     if hasattr(visual, "layer4") and hasattr(visual, "attnpool"):
         return ResNetTower(visual)
     raise ValueError(f'the image tower of "{name}" is neither a ConvNeXt nor a CLIP ResNet; choose one of those')
+
+
+class ImageTower(Protocol):
+    """Dense features of an image, and CLIP embeddings of masks on them."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of ``stem`` and ``res2`` to ``res5``."""
+
+    @property
+    def convolutional_part(self) -> Sequence[nn.Module]:
+        """The modules that make the dense features, without the head that embeds them."""
+
+    def extract_features(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> ``stem``, ``res2`` to ``res5`` (strides 4 to 32) and ``clip_vis_dense`` (stride 32)."""
+
+    def embed_masks(self, dense: Tensor, mask_logits: Tensor) -> Tensor:
+        """``clip_vis_dense`` (B, C, h, w) and masks (B, Q, h, w) -> embeddings (B, Q, E), not normalised."""
+
+
+@BACKBONE_REGISTRY.register()
+class TrainableCLIP(CLIP):
+    """FC-CLIP's backbone, fine-tuned together with the mask generator; the text tower stays frozen.
+
+    The learning rate is multiplied by SOLVER.BACKBONE_MULTIPLIER. Batch norms keep their running statistics.
+
+    Source: the comparison of FC-CLIP (Yu et al., NeurIPS 2023), section 4, in which a trained CLIP forgets what it knew
+    of unseen classes.
+    """
+
+    def __init__(self, cfg: CfgNode, input_shape: ShapeSpec | None = None) -> None:
+        super().__init__(cfg)
+        if cfg.MODEL.FC_CLIP.TRAINING_TOWER_DTYPE != "float32":
+            raise ValueError(
+                "TrainableCLIP is trained in float32 or, with SOLVER.AMP.ENABLED, under autocast; leave "
+                "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE at float32"
+            )
+        self.clip_model.visual.requires_grad_(True)
+
+    def training_features(self, images: Tensor) -> dict[str, Tensor]:
+        """As for a frozen tower, with gradients."""
+        return {name: x.contiguous() for name, x in self.tower.extract_features(images).items()}

@@ -12,13 +12,13 @@ from detectron2.config import CfgNode
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from fcclip.checkpoint_files import holds_prefix
 from fcclip.clip.loading import load_clip
 from fcclip.clip.paged_weights import PagedWeights
 from fcclip.clip.text_tower import embedding_width, encode_text, text_parameters, text_tower, text_weights
-from fcclip.fingerprint import fingerprint_tensors
+from fcclip.files.cache import TextCache, cache_directory
+from fcclip.files.checkpoints import holds_prefix
+from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.text import TEMPLATES, NameEmbedder
-from fcclip.text_cache import TextCache, cache_directory
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import open_clip
 from detectron2.utils import comm
 from torch import nn
 
-from fcclip.checkpoint_files import is_torchscript_archive, read_state_dict
-from fcclip.clip.hub import patient_only_with_network
+from fcclip.files.checkpoints import is_torchscript_archive, read_state_dict
+from fcclip.files.hub import patient_only_with_network
 
 HUB_PREFIX = "hf-hub:"
 HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

@@ -1,10 +1,11 @@
-"""What the encoders of the zero-shot systems give: joint-space vectors at every place, from several depths."""
+"""Places of an image tower: learned positions on any grid, and joint-space vectors from several depths."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -36,3 +37,13 @@ def earlier_blocks(groups: Sequence[Sequence[int]], depth: int) -> tuple[int, ..
         if not -depth <= block < depth:
             raise ValueError(f"MODEL.ZERO_SHOT.BLOCK_GROUPS names block {block}; this CLIP has blocks 0 to {depth - 1}")
     return tuple(sorted({block % depth for block in blocks} - {depth - 1}))
+
+
+def resize_positions(positions: Tensor, height: int, width: int) -> Tensor:
+    """Resize a square grid of positional embeddings, bilinearly: (s * s, C) -> (height * width, C), row by row."""
+    side = round(len(positions) ** 0.5)
+    if (height, width) == (side, side):
+        return positions
+    grid = positions.T.reshape(1, -1, side, side)
+    grid = F.interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)
+    return grid.flatten(2)[0].T

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fcclip.clip.positions import resize_positions
+from fcclip.clip.patches import resize_positions
 
 
 class ResNetTower:

@@ -11,10 +11,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, ShapeSpec
 from torch import Tensor, nn
 
 from fcclip.clip.base import ClipBackbone
-from fcclip.clip.patches import PatchFeatures, earlier_blocks
-from fcclip.clip.positions import resize_positions
-from fcclip.clip.vit_prompts import DeepPrompts
-from fcclip.clip.vit_tokens import embed_patches, patch_map, run_block
+from fcclip.clip.patches import PatchFeatures, earlier_blocks, resize_positions
+from fcclip.clip.vit_tokens import DeepPrompts, embed_patches, patch_map, run_block
 
 ENCODERS = ("prompt_tuned", "fine_tuned", "fixed")
 LEVEL_PROJECTIONS = ("random", "clip")

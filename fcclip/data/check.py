@@ -20,7 +20,6 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tabulate import tabulate
 
-from fcclip.atomic import write_json
 from fcclip.config import get_cfg
 from fcclip.data.datasets import REGISTERED, dataset_root
 from fcclip.data.datasets.custom import register_custom_datasets
@@ -28,6 +27,7 @@ from fcclip.data.datasets.registry import read_records
 from fcclip.data.inspection import CHECKS, FILES, IDS, PIXELS, Expectations, Problem, inspect_record
 from fcclip.data.prepare.cli import default_workers
 from fcclip.data.prepare.jobs import run_jobs
+from fcclip.files.atomic import write_json
 
 COUNT, LOADING = "number of images", "loading"
 _PRINTED = 20  # problems of a dataset that are printed; --json has all

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcclip.panoptic_format import VOID, rgb_to_id
+from fcclip.files.panoptic import VOID, rgb_to_id
 
 FILES, SIZES, IDS, PIXELS = "files", "sizes", "ids", "pixels"
 CHECKS = (FILES, SIZES, IDS, PIXELS)

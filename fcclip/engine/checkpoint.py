@@ -14,8 +14,8 @@ from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
-from fcclip.atomic import atomic_path
 from fcclip.clip.base import CLIP_PREFIX
+from fcclip.files.atomic import atomic_path
 from fcclip.weights import CLIP_FINGERPRINT, fingerprint, load_weights
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from fcclip.data.panoshapes.batches import Mosaics
 from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.data.panoshapes.crops import Pair, all_pairs
 from fcclip.data.panoshapes.dataset import SIDE, SPLITS
-from fcclip.engine.tiles import embed_masks, embed_tiles, normalize_pixels
+from fcclip.engine.contrastive.tiles import embed_masks, embed_tiles, normalize_pixels
 from fcclip.modeling.classification import classify
 from fcclip.text import NameEmbedder, TextClassifier
 from fcclip.vocabulary import Vocabulary

@@ -10,7 +10,6 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 
 from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
-from fcclip.evaluation.cityscapes_ap import ImageMatches, average_precisions, match_image
 from fcclip.evaluation.cityscapes_labels import (
     EVALUATED,
     FIRST_INSTANCE,
@@ -20,9 +19,10 @@ from fcclip.evaluation.cityscapes_labels import (
     label_ids,
     label_of_instance,
 )
-from fcclip.evaluation.histogram import count_pairs
 from fcclip.evaluation.label_maps import to_label_map
-from fcclip.io import LabelMapError, read_label_map
+from fcclip.evaluation.metrics.cityscapes_ap import ImageMatches, average_precisions, match_image
+from fcclip.evaluation.metrics.histogram import count_pairs
+from fcclip.files.images import LabelMapError, read_label_map
 
 _CATEGORIES = tuple(dict.fromkeys(label.category for label in EVALUATED))
 _THING_CATEGORIES = tuple(dict.fromkeys(label.category for label in THINGS))

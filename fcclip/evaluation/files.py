@@ -12,17 +12,17 @@ import numpy as np
 
 from fcclip.evaluation.classes import display_names
 from fcclip.evaluation.label_maps import compare_label_maps
-from fcclip.evaluation.panoptic_quality import (
+from fcclip.evaluation.metrics.panoptic_quality import (
     CategoryCounts,
     PanopticInputError,
     PanopticQuality,
     Quality,
     count_image,
 )
+from fcclip.evaluation.metrics.semantic import class_scores, semantic_metrics
 from fcclip.evaluation.semantic import add_pairs
-from fcclip.evaluation.semantic_metrics import class_scores, semantic_metrics
-from fcclip.io import LabelMapError, read_label_map
-from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png
+from fcclip.files.images import LabelMapError, read_label_map
+from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 

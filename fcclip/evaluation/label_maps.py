@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fcclip.evaluation.histogram import PairCounts, count_pairs
-from fcclip.io import LabelMapError
+from fcclip.evaluation.metrics.histogram import PairCounts, count_pairs
+from fcclip.files.images import LabelMapError
 
 
 def to_label_map(prediction: Any, classes: int) -> np.ndarray:

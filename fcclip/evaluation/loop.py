@@ -21,11 +21,11 @@ from fcclip.data.mappers import TestMapper
 from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
 from fcclip.evaluation.journal import Journal, digest_of
-from fcclip.evaluation.report import Report
+from fcclip.evaluation.report.tables import Report
+from fcclip.evaluation.report.worst import WorstImages
 from fcclip.evaluation.timing import Stopwatch
-from fcclip.evaluation.worst import WorstImages
-from fcclip.fingerprint import fingerprint_tensors
-from fcclip.inference.tta import SemanticSegmentorWithTTA
+from fcclip.evaluation.tta import SemanticSegmentorWithTTA
+from fcclip.files.fingerprint import fingerprint_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def evaluate(
     logger.info("%s", report.screen())
     if cfg.TEST.PLOTS:
         # Imported here because it needs matplotlib, which importing this package must not.
-        from fcclip.evaluation.plots import write_plots
+        from fcclip.evaluation.report.plots import write_plots
 
         write_plots(folder, report, evaluators, run.worst.all_processes(), metadata)
     run.journal.remove()

@@ -11,9 +11,15 @@ from detectron2.data import MetadataCatalog
 
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
+from fcclip.evaluation.metrics.panoptic_quality import (
+    PanopticInputError,
+    PanopticQuality,
+    Quality,
+    count_image,
+    image_quality,
+)
 from fcclip.evaluation.panoptic_export import PanopticExport
-from fcclip.evaluation.panoptic_quality import PanopticInputError, PanopticQuality, Quality, count_image, image_quality
-from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png
+from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 
 
 class PanopticEvaluator(ImageEvaluator):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fcclip.evaluation.panoptic_quality import Quality
-from fcclip.panoptic_format import PanopticJson, describe_segments, write_panoptic_json, write_panoptic_png
+from fcclip.evaluation.metrics.panoptic_quality import Quality
+from fcclip.files.panoptic import PanopticJson, describe_segments, write_panoptic_json, write_panoptic_png
 
 
 @dataclass(frozen=True)

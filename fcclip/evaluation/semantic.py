@@ -11,10 +11,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import display_names
-from fcclip.evaluation.histogram import PairCounts
 from fcclip.evaluation.label_maps import compare_label_maps, to_label_map
-from fcclip.evaluation.semantic_metrics import CONVENTIONS, class_scores, semantic_metrics
-from fcclip.io import LabelMapError, read_label_map
+from fcclip.evaluation.metrics.histogram import PairCounts
+from fcclip.evaluation.metrics.semantic import CONVENTIONS, class_scores, semantic_metrics
+from fcclip.files.images import LabelMapError, read_label_map
 
 
 class SemanticEvaluator(ImageEvaluator):

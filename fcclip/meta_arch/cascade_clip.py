@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from fcclip.meta_arch.zegclip import Encoder, build_decoder, build_descriptor
 from fcclip.meta_arch.zero_shot import ZeroShotModel
-from fcclip.modeling.zero_shot.aggregation import GaussianAggregation
 from fcclip.modeling.zero_shot.decoder import MaskDecoder
-from fcclip.modeling.zero_shot.descriptor import RelationshipDescriptor
+from fcclip.modeling.zero_shot.descriptor import GaussianAggregation, RelationshipDescriptor
 
 
 @META_ARCH_REGISTRY.register()

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fcclip.atomic import atomic_path
-from fcclip.checkpoint_files import read_entry, read_state_dict
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import load_clip
-from fcclip.clip.positions import resize_positions
-from fcclip.fingerprint import fingerprint_tensors
+from fcclip.clip.patches import resize_positions
+from fcclip.files.atomic import atomic_path
+from fcclip.files.checkpoints import read_entry, read_state_dict
+from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.mmseg.keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
 from fcclip.mmseg.layout import expected_keys
 from fcclip.weights import CLIP_FINGERPRINT

@@ -5,8 +5,7 @@ import torch
 from detectron2.modeling import build_backbone
 
 from fcclip.clip.vit import ViTCLIP
-from fcclip.clip.vit_prompts import DeepPrompts
-from fcclip.clip.vit_tokens import embed_patches
+from fcclip.clip.vit_tokens import DeepPrompts, embed_patches
 from tests.zero_shot import zero_shot_cfg
 
 

@@ -17,7 +17,7 @@ from fcclip.data.check import check_dataset, main
 from fcclip.data.inspection import Expectations, Problem, inspect_record
 from fcclip.data.prepare import ade20k
 from fcclip.data.prepare.jobs import Options
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.panoptic import write_panoptic_png
 from tests.data import trees
 
 PANOPTIC, SEMANTIC, INSTANCES = (f"openvocab_ade20k_{kind}_val" for kind in ("panoptic", "sem_seg", "instance"))

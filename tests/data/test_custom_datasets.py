@@ -12,8 +12,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from fcclip.config import get_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.io import read_label_map
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.images import read_label_map
+from fcclip.files.panoptic import write_panoptic_png
 from fcclip.vocabulary import Vocabulary
 from tests.data import trees
 

@@ -14,7 +14,7 @@ from fcclip.data.datasets import REGISTERED
 from fcclip.data.prepare import ade20k, ade20k_full, cityscapes, pascal_context, pascal_voc
 from fcclip.data.prepare import coco as prepare_coco
 from fcclip.data.prepare.jobs import Options
-from fcclip.io import read_label_map
+from fcclip.files.images import read_label_map
 from tests.data import trees
 from tests.shared import SHARED, needs_shared
 
@@ -176,7 +176,7 @@ def test_real_coco_images(root: Path):
 
 def prepare_semantic_of_validation(root: Path) -> list[dict]:
     from fcclip.data.datasets.tables import category_table
-    from fcclip.panoptic_format import read_panoptic_json
+    from fcclip.files.panoptic import read_panoptic_json
 
     content = read_panoptic_json(root / "coco/annotations/panoptic_val2017.json")
     ids = category_table("coco_panoptic").index_of_id()

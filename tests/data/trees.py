@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.panoptic import write_panoptic_png
 
 HEIGHT, WIDTH = 6, 8
 SIZE = (HEIGHT, WIDTH)

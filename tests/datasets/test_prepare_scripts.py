@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png
+from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 from tests.data import trees
 from tests.data.trees import HEIGHT, WIDTH
 

@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from PIL import Image
 
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.panoptic_format import describe_segments, write_panoptic_json, write_panoptic_png
+from fcclip.files.panoptic import describe_segments, write_panoptic_json, write_panoptic_png
 from tests.tiny import tiny_cfg
 
 DATASET = "made_panoptic"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png, write_panoptic_json, write_panoptic_png
+from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png, write_panoptic_json, write_panoptic_png
 from tests.shared import SHARED
 
 COCO_SAMPLE = SHARED / "data" / "coco_panoptic_sample"

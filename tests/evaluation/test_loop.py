@@ -96,7 +96,9 @@ def test_other_weights_settings_or_wishes_start_anew(world: World):
 def test_all_images_finished_but_no_results_yet(world: World, monkeypatch: pytest.MonkeyPatch):
     expected = evaluate(Oracle(world), world.cfg(), world.name)
     with monkeypatch.context() as patch:
-        patch.setattr("fcclip.evaluation.report.Report.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "fcclip.evaluation.report.tables.Report.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             evaluate(Oracle(world), world.cfg(), world.name)
     model = Oracle(world)

@@ -11,9 +11,9 @@ import torch
 from detectron2.data import DatasetCatalog
 
 from fcclip.evaluation.files import score_panoptic_files
+from fcclip.evaluation.metrics.panoptic_quality import PanopticInputError
 from fcclip.evaluation.panoptic import PanopticEvaluator
 from fcclip.evaluation.panoptic_export import PanopticExport
-from fcclip.evaluation.panoptic_quality import PanopticInputError
 from tests.evaluation.catalog import Register
 from tests.evaluation.panoptic_samples import unchanged
 from tests.evaluation.world import Oracle, World, make_world

@@ -16,9 +16,9 @@ import torch
 from matplotlib import cbook
 from PIL import Image
 
+from fcclip.files.video import VideoReader, open_video_writer
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.segmenter import read_config
-from fcclip.video_io import VideoReader, open_video_writer
 from tests.tiny import REPOSITORY, write_tiny_config
 
 DEMO = REPOSITORY / "demo" / "demo.py"

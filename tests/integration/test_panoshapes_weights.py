@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fcclip.data.panoshapes.dataset import SPLITS
-from fcclip.pretrained import SHIPPED
 from fcclip.segmenter import Segmenter
+from fcclip.zoo import SHIPPED
 from tools.pack_panoshapes import QUALITY, measure
 
 FOLDER = SHIPPED / "panoshapes"

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from detectron2.data import MetadataCatalog
 from torch import nn
 
-from fcclip.clip.positions import resize_positions
-from fcclip.evaluation.semantic_metrics import semantic_metrics
+from fcclip.clip.patches import resize_positions
+from fcclip.evaluation.metrics.semantic import semantic_metrics
 from fcclip.inference.sliding import resize_scores, slide
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.mmseg.keys import to_ours, to_published

@@ -5,7 +5,7 @@ import re
 import pytest
 from torch import nn
 
-from fcclip.analysis import count_macs, measure_fps
+from fcclip.speed.analysis import count_macs, measure_fps
 from tests.tiny import REPOSITORY
 from tests.zero_shot import CLIP, zero_shot_model
 from tools.analyze_model import main

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcclip.evaluation.panoptic_quality import count_image
-from fcclip.panoptic_format import read_panoptic_json, read_panoptic_png
+from fcclip.evaluation.metrics.panoptic_quality import count_image
+from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 from tests.evaluation.panoptic_samples import synthetic
 from tools.benchmark_pq import count_by_files, measure, require_equal
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.panoptic import write_panoptic_png
 from tests.evaluation.panoptic_samples import CHANGES, everything, published, synthetic
 from tests.shared import needs_shared
 from tools.evaluate_predictions import main

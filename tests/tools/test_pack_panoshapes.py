@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from fcclip import get_cfg, load_weights
 from fcclip.clip.base import CLIP_PREFIX
-from fcclip.pretrained import find_pretrained
+from fcclip.zoo import find_pretrained
 from tests.tiny import REPOSITORY
 from tools import pack_panoshapes
 

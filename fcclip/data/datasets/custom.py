@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog
 from fcclip.data.datasets.custom_classes import instance_classes, label_map_classes, panoptic_classes
 from fcclip.data.datasets.layouts import InstanceLayout, PanopticLayout, SemanticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.io import IMAGE_SUFFIXES
+from fcclip.files.images import IMAGE_SUFFIXES
 
 DEFAULT_IGNORE_LABEL = 255
 _LABEL_SUFFIXES = (".png", ".tif", ".tiff")

@@ -10,8 +10,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from fcclip.colors import class_color
 from fcclip.data.datasets.registry import dataset_root
+from fcclip.drawing.colors import class_color
 from fcclip.vocabulary import Category, Vocabulary
 
 ClassMetadata = dict[str, Any]

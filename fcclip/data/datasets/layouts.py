@@ -17,7 +17,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.coco import load_coco_json
 from detectron2.structures import BoxMode
 
-from fcclip.panoptic_format import PanopticJson, read_panoptic_json
+from fcclip.files.panoptic import PanopticJson, read_panoptic_json
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fcclip.colors import class_color
+from fcclip.drawing.colors import class_color
 from fcclip.vocabulary import read_vocabulary_file
 
 Color = tuple[int, int, int]
@@ -45,7 +45,7 @@ def vocabulary_path(stem: str) -> Path:
 
 @cache
 def category_table(stem: str) -> CategoryTable:
-    """The shipped table of a dataset, e.g. "ade20k_150"; colours it lacks are those of `fcclip.colors`."""
+    """The shipped table of a dataset, e.g. "ade20k_150"; colours it lacks are those of `fcclip.drawing.colors`."""
     text = (resources.files(__package__) / "categories" / f"{stem}.json").read_text(encoding="utf-8")
     rows = json.loads(text)
     colors = [row.get("color", class_color(index)) for index, row in enumerate(rows)]

@@ -10,13 +10,13 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 
 from fcclip.data.mappers.base import TrainMapper
+from fcclip.data.mappers.inference import TestMapper
 from fcclip.data.mappers.lsj import COCOInstanceNewBaselineDatasetMapper, COCOPanopticNewBaselineDatasetMapper
 from fcclip.data.mappers.mask_former import (
     MaskFormerInstanceDatasetMapper,
     MaskFormerPanopticDatasetMapper,
     MaskFormerSemanticDatasetMapper,
 )
-from fcclip.data.mappers.test_time import TestMapper
 from fcclip.data.mappers.zero_shot import ZeroShotMapper
 
 __all__ = [

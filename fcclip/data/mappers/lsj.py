@@ -17,7 +17,7 @@ from fcclip.data.mappers.base import TrainMapper, random_flip
 from fcclip.data.mappers.frame import Frame
 from fcclip.data.mappers.reading import require_key
 from fcclip.data.mappers.targets import annotation_targets, segment_targets
-from fcclip.panoptic_format import read_panoptic_png
+from fcclip.files.panoptic import read_panoptic_png
 
 
 class LargeScaleJitterMapper(TrainMapper):

@@ -19,8 +19,8 @@ from fcclip.data.mappers.base import TrainMapper
 from fcclip.data.mappers.frame import Frame
 from fcclip.data.mappers.reading import require_key
 from fcclip.data.mappers.targets import annotation_targets, label_map_targets, segment_targets
-from fcclip.io import read_label_map
-from fcclip.panoptic_format import read_panoptic_png
+from fcclip.files.images import read_label_map
+from fcclip.files.panoptic import read_panoptic_png
 
 
 class MaskFormerMapper(TrainMapper):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fcclip import io
+from fcclip.files import images
 
 CHANNEL_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
@@ -23,7 +23,7 @@ def read_image(record: Mapping[str, Any], image_format: str) -> np.ndarray:
         ValueError: it cannot be decoded, or its size is not the record's "height" and "width".
     """
     path = record["file_name"]
-    image = io.read_image(path)[:, :, CHANNEL_ORDERS[image_format]]
+    image = images.read_image(path)[:, :, CHANNEL_ORDERS[image_format]]
     expected = (record.get("height", image.shape[0]), record.get("width", image.shape[1]))
     if image.shape[:2] != expected:
         raise ValueError(

@@ -10,7 +10,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from fcclip.data.mappers.frame import Frame
-from fcclip.panoptic_format import ID_LIMIT
+from fcclip.files.panoptic import ID_LIMIT
 
 # Marks are bytes: 0 says "none of these segments", and 255 is what Detectron2 pads segmentations with.
 MARKS = 254

@@ -13,7 +13,7 @@ from detectron2.data import MetadataCatalog
 from fcclip.data.mappers.base import CONSUMED, to_channels_first
 from fcclip.data.mappers.photometric import distort_colors, random_crop, random_flip, random_rescale
 from fcclip.data.mappers.reading import CHANNEL_ORDERS, read_image, require_key
-from fcclip.io import read_label_map
+from fcclip.files.images import read_label_map
 
 IGNORE = 255
 

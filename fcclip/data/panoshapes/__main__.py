@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcclip.atomic import atomic_path
 from fcclip.data.panoshapes.classes import CLASSES
 from fcclip.data.panoshapes.dataset import SIDE
 from fcclip.data.panoshapes.scene import Scene, render_scene
+from fcclip.files.atomic import atomic_path
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 
-from fcclip.atomic import atomic_path, write_json
-from fcclip.colors import class_color
 from fcclip.data.panoshapes.classes import CLASSES, FEW_CLASSES, SEEN_CLASSES, ShapesClass, unseen_ids
 from fcclip.data.panoshapes.scene import Scene, render_scene
 from fcclip.data.prepare.jobs import run_jobs
-from fcclip.panoptic_format import describe_segments, write_panoptic_json, write_panoptic_png
+from fcclip.drawing.colors import class_color
+from fcclip.files.atomic import atomic_path, write_json
+from fcclip.files.panoptic import describe_segments, write_panoptic_json, write_panoptic_png
 
 WORLD = "panoshapes-2"  # folder of the rendered files; a change of what is rendered needs a new number
 SIDE = 256  # pixels

@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as mask_api
 
-from fcclip.atomic import write_json
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, is_whole, list_files, run_jobs
 from fcclip.data.prepare.label_maps import convert_folder, lookup_table, read_pixels
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
-from fcclip.io import read_label_map
-from fcclip.panoptic_format import describe_segments
+from fcclip.files.atomic import write_json
+from fcclip.files.images import read_label_map
+from fcclip.files.panoptic import describe_segments
 
 FOLDERS = {"train": "training", "val": "validation"}
 CLASSES = 150

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fcclip.atomic import atomic_path
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
 from fcclip.data.prepare.label_maps import lookup_table, read_pixels, renumber, write_label_map
+from fcclip.files.atomic import atomic_path
 
 IGNORE = 65535
 SHORT_SIDE = 512

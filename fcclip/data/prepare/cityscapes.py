@@ -15,8 +15,8 @@ from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, run_jobs
 from fcclip.data.prepare.label_maps import convert_label_map, lookup_table
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
-from fcclip.io import read_label_map
-from fcclip.panoptic_format import describe_segments
+from fcclip.files.images import read_label_map
+from fcclip.files.panoptic import describe_segments
 
 SPLITS = ("train", "val")
 IGNORE = 255

@@ -10,7 +10,7 @@ import numpy as np
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
 from fcclip.data.prepare.label_maps import convert_folder, lookup_table, write_label_map
-from fcclip.panoptic_format import ID_LIMIT, PanopticJson, read_panoptic_json, read_panoptic_png
+from fcclip.files.panoptic import ID_LIMIT, PanopticJson, read_panoptic_json, read_panoptic_png
 
 IGNORE = 255
 SPLITS = ("val", "train")

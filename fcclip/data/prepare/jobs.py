@@ -14,7 +14,7 @@ from typing import TypeVar
 from PIL import Image
 from tqdm import tqdm
 
-from fcclip.atomic import atomic_path
+from fcclip.files.atomic import atomic_path
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcclip.atomic import atomic_path
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, list_files, run_jobs
-from fcclip.io import read_label_map
+from fcclip.files.atomic import atomic_path
+from fcclip.files.images import read_label_map
 
 
 def lookup_table(mapping: Mapping[int, int], ignore: int, size: int = 256) -> np.ndarray:

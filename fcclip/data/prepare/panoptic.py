@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fcclip.atomic import write_json
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Output, count_outputs, is_whole, run_jobs
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.atomic import write_json
+from fcclip.files.panoptic import write_panoptic_png
 
 Record = dict[str, Any]
 # From the input files of an image to its (H, W) segment ids and the records of its segments.

@@ -14,7 +14,7 @@ from pycocotools import mask as mask_util
 
 from fcclip.config import get_cfg
 from fcclip.data.mappers import build_train_mapper
-from fcclip.panoptic_format import write_panoptic_png
+from fcclip.files.panoptic import write_panoptic_png
 from tests.data.mappers.samples import SQUARE, TRIANGLE, seed_augmentations, write_record
 from tests.shared import SHARED, needs_shared
 

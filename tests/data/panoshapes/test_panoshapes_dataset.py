@@ -12,7 +12,7 @@ from fcclip.data.datasets import panoshapes
 from fcclip.data.mappers.mask_former import MaskFormerPanopticDatasetMapper
 from fcclip.data.panoshapes.classes import CLASSES, SEEN_CLASSES, unseen_ids
 from fcclip.data.panoshapes.dataset import SPLITS, Split, label_map, write_split
-from fcclip.panoptic_format import read_panoptic_png
+from fcclip.files.panoptic import read_panoptic_png
 
 SCENES = 3
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from fcclip.modeling.zero_shot.aggregation import GaussianAggregation
 from fcclip.modeling.zero_shot.decoder import MaskDecoder, ScoredCrossAttention
-from fcclip.modeling.zero_shot.descriptor import RelationshipDescriptor
+from fcclip.modeling.zero_shot.descriptor import GaussianAggregation, RelationshipDescriptor
 
 
 def test_descriptor() -> None:

@@ -1,0 +1,1 @@
+"""Pure counting: arrays in, numbers out."""

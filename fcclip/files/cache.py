@@ -1,0 +1,87 @@
+"""Text embeddings on disk, shared by all processes of a user."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fcclip.files.atomic import atomic_path
+
+logger = logging.getLogger(__name__)
+
+MAX_NAMES = 50_000  # per file, some 150 MB; a fuller one starts anew
+
+
+def cache_directory() -> Path:
+    """``$FCCLIP_CACHE``, else the folder ``fcclip`` in the user's cache folder."""
+    chosen = os.environ.get("FCCLIP_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fcclip"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fcclip"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcclip"
+
+
+class TextCache:
+    """Embeddings of names under one fingerprint, in one file that is replaced as a whole.
+
+    Writers may overlap: the last one wins, and what the other one added is encoded again some day. A damaged file is
+    noticed by its digest and thrown away. A folder that cannot be written costs the cache, never the result.
+
+    Args:
+        fingerprint: digest of the text tower, its description and the templates.
+        directory: where the file lies; by default :func:`cache_directory`.
+    """
+
+    def __init__(self, fingerprint: str, directory: Path | None = None) -> None:
+        self.path = (directory or cache_directory()) / "text" / f"{fingerprint[:32]}.safetensors"
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """The rows of those names that are there."""
+        known, rows = self._load()
+        return {name: rows[known[name]] for name in names if name in known}
+
+    def add(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Store rows (E,) by name, next to those that are there."""
+        known, rows = self._load()
+        merged = {name: rows[index] for name, index in known.items()} if len(known) < MAX_NAMES else {}
+        merged.update(embeddings)
+        data = torch.stack(list(merged.values())).contiguous()
+        metadata = {"names": json.dumps(list(merged)), "digest": _digest(data)}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.path) as temporary:
+                temporary.write_bytes(save({"embeddings": data}, metadata))
+        except OSError as error:
+            logger.warning("text embeddings are not kept: %s; set FCCLIP_CACHE to a writable folder", error)
+
+    def _load(self) -> tuple[dict[str, int], Tensor]:
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata()
+                rows = file.get_tensor("embeddings")
+            names = json.loads(metadata["names"])
+            if metadata["digest"] != _digest(rows) or len(names) != len(rows):
+                raise ValueError("its digest does not fit")
+        except FileNotFoundError:
+            return {}, torch.empty(0)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            logger.warning("ignoring the damaged text cache %s: %s", self.path, error)
+            return {}, torch.empty(0)
+        return {name: index for index, name in enumerate(names)}, rows
+
+
+def _digest(rows: Tensor) -> str:
+    return hashlib.sha256(rows.contiguous().numpy().tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""What makes a model faster from outside, and what it costs."""

@@ -1,0 +1,51 @@
+"""Faster inference that changes bits: half precision, compiled code, CUDA graphs; all off unless asked for."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from fcclip.config import dtype_of_key
+from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.speed.compilation import compile_parts
+from fcclip.speed.cuda_graphs import GraphCache
+
+FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHANNELS_LAST", "True")
+
+
+def accelerate(model: nn.Module, cfg: CfgNode) -> None:
+    """Make a model, its weights loaded and on its device, as fast as these keys of MODEL.FC_CLIP allow.
+
+    INFERENCE_DTYPE and CHANNELS_LAST convert the image tower for good, which in half precision also halves its memory.
+    The decoders compute in that precision where it does no harm: masks, class scores and everything that is compared
+    with a threshold stay float32. COMPILE is `speed.compilation`, CUDA_GRAPHS `speed.cuda_graphs`; the
+    vocabulary may change under both.
+
+    Raises:
+        ValueError: if the type is unknown, or the device cannot do it, or the model is not an FC-CLIP.
+    """
+    node = cfg.MODEL.FC_CLIP
+    if node.INFERENCE_DTYPE == "float32" and not (node.CHANNELS_LAST or node.COMPILE or node.CUDA_GRAPHS):
+        return
+    if not isinstance(model, FCCLIP):
+        raise ValueError(
+            f"{type(model).__name__} is no FC-CLIP, and computes in float32 only; leave MODEL.FC_CLIP.INFERENCE_DTYPE, "
+            "CHANNELS_LAST, COMPILE and CUDA_GRAPHS alone"
+        )
+    if node.CUDA_GRAPHS and model.device.type != "cuda":
+        raise ValueError(f'CUDA graphs are for GPUs, not for "{model.device}"; leave MODEL.FC_CLIP.CUDA_GRAPHS off')
+    if node.INFERENCE_DTYPE != "float32" or node.CHANNELS_LAST:
+        _convert(model, dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE), node.CHANNELS_LAST)
+    if node.COMPILE:
+        compile_parts(model)
+    if node.CUDA_GRAPHS:
+        model.replay = GraphCache(model.decode)
+
+
+def _convert(model: FCCLIP, dtype: torch.dtype, channels_last: bool) -> None:
+    if dtype == torch.float16 and model.device.type == "cpu":
+        raise ValueError("float16 is for GPUs; set MODEL.FC_CLIP.INFERENCE_DTYPE bfloat16 on a CPU")
+    model.backbone.convert_image_tower(dtype, channels_last=channels_last)
+    model.decoder_dtype = dtype
+    model.sem_seg_head.pixel_decoder.allow_autocast = True

@@ -1,0 +1,77 @@
+import logging
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+
+from fcclip.files.cache import TextCache, cache_directory
+
+FINGERPRINT = "0" * 64
+
+
+def test_keeps_what_was_added(tmp_path) -> None:
+    cache = TextCache(FINGERPRINT, tmp_path)
+    assert cache.read(["cat"]) == {}
+    cache.add({"cat": torch.ones(4)})
+    cache.add({"sky, clouds": torch.zeros(4)})
+    found = TextCache(FINGERPRINT, tmp_path).read(["sky, clouds", "cat", "dog"])
+    assert sorted(found) == ["cat", "sky, clouds"]
+    assert torch.equal(found["cat"], torch.ones(4))
+
+
+def test_other_weights_have_another_file(tmp_path) -> None:
+    TextCache(FINGERPRINT, tmp_path).add({"cat": torch.ones(4)})
+    assert TextCache("1" * 64, tmp_path).read(["cat"]) == {}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
+def test_damaged_file_is_ignored_and_replaced(tmp_path, damage, caplog) -> None:
+    cache = TextCache(FINGERPRINT, tmp_path)
+    cache.add({"cat": torch.ones(64)})
+    data = bytearray(cache.path.read_bytes())
+    damaged = {"cut": data[:-9], "flip": data[:-1] + bytes([data[-1] ^ 1]), "empty": b"", "text": b"hello, world"}
+    cache.path.write_bytes(damaged[damage])
+    with caplog.at_level(logging.WARNING):
+        assert cache.read(["cat"]) == {}
+    assert "damaged text cache" in caplog.text
+    cache.add({"dog": torch.ones(64)})
+    assert list(cache.read(["cat", "dog"])) == ["dog"]
+
+
+def test_folder_that_cannot_be_written_costs_only_the_cache(tmp_path, caplog) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    cache = TextCache(FINGERPRINT, blocked)
+    with caplog.at_level(logging.WARNING):
+        cache.add({"cat": torch.ones(4)})
+    assert "set FCCLIP_CACHE" in caplog.text
+
+
+def _write(folder: Path, start: int) -> None:
+    for index in range(start, start + 10):
+        TextCache(FINGERPRINT, folder).add({f"name {index}": torch.full((8,), float(index))})
+
+
+def test_concurrent_writers_leave_a_whole_file(tmp_path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(tmp_path, start)) for start in (0, 10)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+        assert writer.exitcode == 0
+    found = TextCache(FINGERPRINT, tmp_path).read([f"name {index}" for index in range(20)])
+    assert {"name 9", "name 19"} & set(found)
+    for name, row in found.items():
+        assert torch.equal(row, torch.full((8,), float(name.split()[1])))
+    assert [path.name for path in (tmp_path / "text").iterdir()] == [f"{FINGERPRINT[:32]}.safetensors"]
+
+
+def test_folder_is_chosen_by_the_environment(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("FCCLIP_CACHE", str(tmp_path / "mine"))
+    assert cache_directory() == tmp_path / "mine"
+    monkeypatch.delenv("FCCLIP_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr("sys.platform", "linux")
+    assert cache_directory() == tmp_path / "user" / "fcclip"

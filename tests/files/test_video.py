@@ -1,0 +1,91 @@
+"""Videos survive writing and reading, and lost frames are told."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fcclip.files.video import VideoError, VideoReader, open_video_writer
+
+
+def frames(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
+    """Pictures of one colour each, with noise that makes their compressed size large."""
+    noise = np.random.default_rng(0).integers(0, 60, (count, size[1], size[0], 3))
+    levels = np.linspace(0, 180, count)[:, None, None, None] * np.array([1.0, 0.5, 0.0])
+    return list((levels + noise).astype(np.uint8))
+
+
+def write_avi(path: Path, pictures: list[np.ndarray]) -> Path:
+    """An AVI can be cut short and still be opened, unlike an MP4, whose index stands at its end."""
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    for picture in pictures:
+        writer.write(picture[..., ::-1])
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("size", [(64, 48), (101, 77)])
+def test_written_frames_can_be_read_back(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "new" / "clip.mp4"
+    pictures = frames(12, size)
+    with open_video_writer(path, 12.5, size) as writer:
+        for picture in pictures:
+            writer.write(picture)
+        assert not path.exists(), "the file appears when it is whole"
+    with VideoReader(path) as reader:
+        assert reader.frame_count == 12
+        assert reader.fps == pytest.approx(12.5)
+        read = list(reader)
+        assert reader.problems == []
+    assert len(read) == 12
+    for written, back in zip(pictures, read, strict=True):
+        height, width = written.shape[:2]
+        assert back.shape == (height + height % 2, width + width % 2, 3), "odd sides are padded, not cut"
+        assert np.allclose(back.mean(axis=(0, 1)), written.mean(axis=(0, 1)), atol=12), "colours in RGB order"
+    assert [file.name for file in path.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_no_file_is_left_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="64x48"), open_video_writer(tmp_path / "clip.mp4", 10, (64, 48)) as writer:
+        writer.write(np.zeros((10, 10, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_mp4_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"as \.mp4"), open_video_writer(tmp_path / "clip.avi", 10, (64, 48)):
+        pass
+
+
+def test_cut_video_gives_its_frames_and_tells_which_are_lost(tmp_path: Path) -> None:
+    path = write_avi(tmp_path / "whole.avi", frames(20))
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with VideoReader(cut) as reader:
+        read = list(reader)
+        assert 5 < len(read) < 15
+        assert reader.problems == [f"{cut}: reading failed at frame {len(read) + 1}-20 of 20"]
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 20
+        assert reader.problems == []
+
+
+def test_cut_mp4_cannot_be_opened(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    with open_video_writer(path, 10, (64, 48)) as writer:
+        for picture in frames(10):
+            writer.write(picture)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"clip\.mp4 cannot be opened.*truncated"):
+        VideoReader(path)
+
+
+def test_missing_and_foreign_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        VideoReader(tmp_path / "none.mp4")
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(VideoError, match="cannot be opened"):
+        VideoReader(tmp_path / "text.mp4")
+    with pytest.raises(VideoError, match="camera 99 cannot be opened"):
+        VideoReader(99)
