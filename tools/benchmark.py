@@ -43,8 +43,8 @@ from fcclip.vocabulary import Vocabulary
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tools.plain import plain  # noqa: E402, after the path is known
 from tools.profiling import Rates, now, print_profile, profile  # noqa: E402
+from tools.published import as_published  # noqa: E402, after the path is known
 from tools.timings import Timing, draw, print_growth, print_table  # noqa: E402
 
 CONFIGS = REPOSITORY / "configs" / "coco" / "panoptic-segmentation" / "fcclip"
@@ -129,7 +129,7 @@ def build(setting: Setting, name: str = "ours") -> FCCLIP:
 def computation(name: str, model: FCCLIP) -> AbstractContextManager[None]:
     """The context in which the model computes as the name says."""
     if name == "plain":
-        return plain(model)
+        return as_published(model)
     return patch.multiple(model, semantic_labels_only=True) if name == "labels only" else nullcontext()
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from fcclip import Vocabulary
 from fcclip.speed.acceleration import accelerate
 from fcclip.speed.cuda_graphs import Function, GraphCache
-from tests.speed.test_acceleration import IMAGE, seeded
+from tests.speed.models import IMAGE, seeded
 from tests.tiny import tiny_cfg
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

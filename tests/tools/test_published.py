@@ -4,12 +4,12 @@ import torch
 from fcclip import Vocabulary
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_model
-from tools.plain import plain
+from tools.published import as_published
 
 
 @pytest.mark.parametrize("kind", ["convnext", "resnet"])
 def test_savings_change_no_result(kind: str) -> None:
-    """The model against the plain computation on the same weights, from the backbone's features to the results."""
+    """The model against the published computation on the same weights, from the backbone's features to the results."""
     model = tiny_model(kind, MODEL__MASK_FORMER__TEST__OVERLAP_THRESHOLD=0.1, TEST__DETECTIONS_PER_IMAGE=20)
     seed_by_name(model)
     model.set_vocabulary(Vocabulary.from_string("person,people; sky=stuff; traffic cone,cone,pylon"))
@@ -18,7 +18,7 @@ def test_savings_change_no_result(kind: str) -> None:
     model.sem_seg_head.register_forward_hook(lambda module, inputs, outputs: captured.append(outputs))
     inputs = [{"image": image, "height": 61, "width": 80}]
     (found,) = model(inputs)
-    with plain(model), torch.no_grad():
+    with as_published(model), torch.no_grad():
         (expected,) = model(inputs)
     (again,) = model(inputs)
 
