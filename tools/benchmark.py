@@ -255,8 +255,8 @@ def largest_errors(reference: Output, output: Output) -> dict[str, float]:
     """Errors of the worst image.
 
     Returns:
-        Largest differences of semantic ``scores`` and of ``masks``, relative to the largest of each, and the shares of
-        pixels whose semantic ``labels`` or ``panoptic`` segment differ.
+        Largest differences of semantic `scores` and of `masks`, relative to the largest of each, and the shares of
+        pixels whose semantic `labels` or `panoptic` segment differ.
     """
     errors = []
     rows = zip(reference.results, output.results, reference.masks, output.masks, strict=True)

@@ -93,7 +93,7 @@ class Part:
 
 
 def profile(model: FCCLIP, inputs: list[dict[str, Any]], repeats: int) -> dict[str, Part]:
-    """Run a model once to count and ``repeats`` times to measure.
+    """Run a model once to count and `repeats` times to measure.
 
     Args:
         model: in eval mode.
@@ -224,7 +224,7 @@ def count_flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], re
 
 @contextmanager
 def parts_of(model: FCCLIP, enter: Callable[[str], AbstractContextManager[None]]) -> Iterator[None]:
-    """Within the block, every part of the model runs inside of ``enter(its name)``."""
+    """Within the block, every part of the model runs inside of `enter(its name)`."""
     with ExitStack() as stack:
         for name, owner, function in _targets(model):
             stack.enter_context(patch.object(owner, function, _inside(getattr(owner, function), name, enter)))

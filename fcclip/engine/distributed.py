@@ -115,7 +115,7 @@ def first_host(nodes: str) -> str:
 def distribute(model: nn.Module) -> nn.Module:
     """Wrap a model so that the gradients of all processes are averaged; alone it stays as it is.
 
-    A model says with a true attribute ``has_unused_parameters`` that some of its parameters never get a gradient.
+    A model says with a true attribute `has_unused_parameters` that some of its parameters never get a gradient.
     """
     if comm.get_world_size() == 1:
         return model

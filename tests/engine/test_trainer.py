@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from fcclip.engine.checkpoint import read_checkpoint
+from fcclip.files.checkpoints import read_checkpoint
 from fcclip.engine.dry_run import check_files, dry_run
 from fcclip.engine.trainer import Trainer
 from tests.engine.runs import fixed_points, train

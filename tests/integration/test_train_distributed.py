@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.utils.env import seed_all_rng
 
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.engine.checkpoint import read_checkpoint
+from fcclip.files.checkpoints import read_checkpoint
 from fcclip.engine.distributed import launch
 from fcclip.engine.trainer import Trainer
 from tests.engine.runs import fixed_points
