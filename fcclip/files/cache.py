@@ -23,7 +23,7 @@ MAX_NAMES = 50_000  # per file, some 150 MB; a fuller one starts anew
 
 
 def cache_directory() -> Path:
-    """``$FCCLIP_CACHE``, else the folder ``fcclip`` in the user's cache folder."""
+    """`$FCCLIP_CACHE`, else the folder `fcclip` in the user's cache folder."""
     chosen = os.environ.get("FCCLIP_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -42,7 +42,7 @@ class TextCache:
 
     Args:
         fingerprint: digest of the text tower, its description and the templates.
-        directory: where the file lies; by default :func:`cache_directory`.
+        directory: where the file lies; by default `cache_directory`.
     """
 
     def __init__(self, fingerprint: str, directory: Path | None = None) -> None:

@@ -138,7 +138,7 @@ def write_panoptic_json(
     write_json(path, {"images": list(images), "annotations": list(annotations), "categories": list(categories)})
 
 
-def describe_segments(ids: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def measure_segments(ids: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Copy segment records and add what can be counted on the map.
 
     Args:

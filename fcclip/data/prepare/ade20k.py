@@ -20,7 +20,7 @@ from fcclip.data.prepare.label_maps import convert_folder, lookup_table, read_pi
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
 from fcclip.files.atomic import write_json
 from fcclip.files.images import read_label_map
-from fcclip.files.panoptic import describe_segments
+from fcclip.files.panoptic import measure_segments
 
 FOLDERS = {"train": "training", "val": "validation"}
 CLASSES = 150
@@ -130,7 +130,7 @@ def _coco_instances(path: Path) -> tuple[Record, list[Record]]:
 
 
 def _coco_mask(mask: np.ndarray) -> Record:
-    (segment,) = describe_segments(mask.astype(np.int32), [{"id": 1}])
+    (segment,) = measure_segments(mask.astype(np.int32), [{"id": 1}])
     encoded = mask_api.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {
         "bbox": segment["bbox"],
@@ -190,16 +190,16 @@ def merge_panoptic(
         if not table.is_thing[category]:
             segments.append({"id": _new_id(category, segments), "category_id": category})
             ids[labels == category + 1] = segments[-1]["id"]
-    stuff = describe_segments(ids, segments)
+    stuff = measure_segments(ids, segments)
     for category, mask in instances:
         if mask.shape != ids.shape:
             raise ValueError(f"{source} has {ids.shape} pixels (height, width), its instance map {mask.shape}")
         segments.append({"id": _new_id(category, segments), "category_id": category})
         ids[mask] = segments[-1]["id"]
     if not visible_areas:
-        return ids, stuff + describe_segments(ids, segments[len(stuff) :])
+        return ids, stuff + measure_segments(ids, segments[len(stuff) :])
     visible = set(np.unique(ids).tolist())
-    return ids, describe_segments(ids, [segment for segment in segments if segment["id"] in visible])
+    return ids, measure_segments(ids, [segment for segment in segments if segment["id"] in visible])
 
 
 def _new_id(category: int, segments: list[Record]) -> int:
