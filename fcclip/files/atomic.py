@@ -7,14 +7,17 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import re
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+STEM = 60  # letters of a file's name that its scratch file has
+SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\.[^.]*)?")
 
 
 class OutputError(OSError):
@@ -25,9 +28,10 @@ class OutputError(OSError):
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a scratch path beside `path`; move it over `path` when the block ends without an error.
 
-    Missing folders are made. After an error the scratch file is removed and `path` is as it was; after a kill it is
-    left, and removed by the next process that writes into the folder. The scratch name ends in the suffix of `path`,
-    so that writers which look at the suffix work.
+    Missing folders are made. After an error the scratch file is removed and `path` is as it was. A process that is
+    killed leaves its scratch file; its name begins with a dot and tells the process, so that the next process that
+    writes into the folder, or `remove_scratch`, finds and deletes it.
+    The scratch name ends in the suffix of `path`, so that writers which look at the suffix work.
 
     Raises:
         OutputError: the folder cannot be made or written, `path` is a folder, or the disk is full.
@@ -46,18 +50,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-def require_writable(path: str | Path) -> None:
-    """Find out before the work whether a file can be written: make its folder, and a scratch file in it.
+def remove_scratch(folder: str | Path) -> list[Path]:
+    """Delete the scratch files that killed processes of this machine have left in a folder and below.
 
-    Raises:
-        OutputError: it cannot; says why.
+    Returns:
+        What was deleted. Scratch files of processes that are alive, or of other machines, stay.
     """
-    _open_scratch(Path(path)).unlink()
-
-
-def require_writable_folder(folder: str | Path) -> None:
-    """The same for files in a folder, which is made where it is missing."""
-    require_writable(Path(folder) / "file")
+    return _remove_dead(Path(folder).rglob(".*"))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -77,50 +76,50 @@ def _open_scratch(path: Path) -> Path:
             raise OutputError(f"{path} is a folder; name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_once(path.parent.resolve())
-        prefix = f".{path.stem[:100]}.{_this_system()}-{os.getpid()}-"
+        prefix = f".{path.stem[:STEM]}-{_host()}-{os.getpid()}-"
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-    except FileExistsError as error:
-        raise OutputError(f"{path} cannot be written: {error.filename} is a file, not a folder") from None
     except OutputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"{str(path)[:200]} cannot be written: {reason}") from None
+        raise OutputError(f"{str(path)[:200]} cannot be written: {reason}; choose another place") from None
     os.close(handle)
     return Path(name)
 
 
 @cache
 def _sweep_once(folder: Path) -> None:
-    """Remove the scratch files that killed processes of this system left in a folder; looks there once per process."""
-    if os.name != "posix":  # elsewhere, asking for a process may end it
-        return
-    scratch = re.compile(rf"\..*\.{_this_system()}-(\d+)-[a-z0-9_]{{8}}(\.[^.]*)?")
+    """Delete what killed processes left in a folder; it is listed once per process, as it may hold many files."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            match = scratch.fullmatch(entry.name)
-            if match and not _is_running(int(match[1])):
-                Path(entry.path).unlink(missing_ok=True)
+        _remove_dead(Path(entry.path) for entry in entries if entry.name.startswith("."))
 
 
-def _is_running(process: int) -> bool:
+def _remove_dead(paths: Iterable[Path]) -> list[Path]:
+    removed = []
+    for path in paths:
+        match = SCRATCH.fullmatch(path.name)
+        if match and match["host"] == _host() and not _is_alive(int(match["process"])):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+@cache
+def _host() -> str:
+    """Eight letters for this machine, as numbers of processes mean nothing on another one."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere, asking for a process may end it
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
+    except (PermissionError, OverflowError):  # it is another user's, or none of this system
         return True
     return True
-
-
-@cache
-def _this_system() -> str:
-    """Eight letters for the machine, or the container in it, whose process numbers these are."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115, no file lies there
-    except OSError:
-        namespace = ""
-    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
 
 
 def _umask() -> int:
