@@ -32,18 +32,17 @@ from fcclip.config import CfgNode
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.drawing.window import Window
 from fcclip.files.atomic import write_json
-from fcclip.files.images import IMAGE_SUFFIXES, find_images, read_image
+from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.video import VideoError, VideoReader, VideoWriter, open_video_writer
-from fcclip.inference.batching import map_in_batches
 from fcclip.segmentation import Segmentation
 from fcclip.segmentation_output import save_picture
-from fcclip.segmenter import Segmenter, read_config
+from fcclip.segmenter import OnError, Segmenter, read_config
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = REPOSITORY / "configs/coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"
-FAILURES = (OSError, ValueError, torch.cuda.OutOfMemoryError)  # of one image, after which the others go on
+FAILURES = (OSError, ValueError, MemoryError, torch.cuda.OutOfMemoryError)  # of one image; the others go on
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -245,8 +244,11 @@ class Report:
         self.problems.append(problem)
         tqdm.write(f"skipped: {problem}", file=sys.stderr)
 
-    def skip_file(self, path: Path, error: Exception) -> None:
-        self.skip(str(error) if str(path) in str(error) else f"{path}: {error}")
+    def skip_image(self, name: str, error: Exception) -> None:
+        """Note that an image failed; what no image can be blamed for is raised."""
+        if not isinstance(error, FAILURES):
+            raise error
+        self.skip(str(error) if name in str(error) else f"{name}: {error}")
 
     def write(self, path: Path, vocabulary: Vocabulary) -> None:
         classes = [{"names": list(category.names), "is_thing": category.is_thing} for category in vocabulary.categories]
@@ -263,26 +265,10 @@ class Demo:
     window: Window | None
     batch_size: int
 
-    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Segmentation]:
-        """Results of the images, in their order."""
-        return (result.above(self.threshold) for result in self.segmenter.stream(images, self.batch_size))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image that was read from a file."""
-
-    path: Path
-    image: np.ndarray
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is in the image of a file, and how long finding it took."""
-
-    path: Path
-    result: Segmentation
-    seconds: float
+    def stream(self, images: Iterable[Path | np.ndarray], on_error: OnError) -> Iterator[Segmentation | None]:
+        """Results of the images, in their order; see `Segmenter.stream`."""
+        for result in self.segmenter.stream(images, self.batch_size, on_error=on_error):
+            yield None if result is None else result.above(self.threshold)
 
 
 @dataclass
@@ -293,48 +279,28 @@ class ImageJob:
 
     def run(self, demo: Demo) -> None:
         """Segment every image; one that fails is named, and the others go on. Esc in the window ends it."""
-        results = map_in_batches(
-            lambda pictures: self._segment(demo, pictures),
-            self._read(demo.report),
-            lambda picture: demo.segmenter.padded_size(picture.image),
-            demo.batch_size,
-        )
-        for found in results:
-            if found is None:
+        paths = list(self.outputs)
+        start = time.perf_counter()
+
+        def skip(place: int, error: Exception) -> None:
+            demo.report.skip_image(str(paths[place]), error)
+
+        results = demo.stream(tqdm(paths, desc="images", unit="image"), skip)
+        for path, result in zip(paths, results, strict=True):
+            if result is None:
                 continue
+            seconds = time.perf_counter() - start
             try:
-                if not self._present(demo, found):
+                if not self._present(demo, path, result, seconds):
                     break
             except FAILURES as error:
-                demo.report.skip_file(found.path, error)
+                demo.report.skip_image(str(path), error)
+            start = time.perf_counter()
 
-    def _read(self, report: Report) -> Iterator[Picture]:
-        for path in tqdm(self.outputs, desc="images", unit="image"):
-            try:
-                picture = Picture(path, read_image(path))
-            except FAILURES as error:
-                report.skip_file(path, error)
-            else:
-                yield picture
-
-    def _segment(self, demo: Demo, pictures: list[Picture]) -> list[Found | None]:
-        """What is in each of the pictures; None where that fails. What is too much together is tried one by one."""
-        start = time.perf_counter()
-        try:
-            results = list(demo.stream(picture.image for picture in pictures))
-        except FAILURES as error:
-            if len(pictures) > 1:
-                return [found for picture in pictures for found in self._segment(demo, [picture])]
-            demo.report.skip_file(pictures[0].path, error)
-            return [None]
-        seconds = (time.perf_counter() - start) / len(pictures)
-        return [Found(picture.path, result, seconds) for picture, result in zip(pictures, results, strict=True)]
-
-    def _present(self, demo: Demo, found: Found) -> bool:
+    def _present(self, demo: Demo, path: Path, result: Segmentation, seconds: float) -> bool:
         """Print, write and show what was found; False if the user wants no more."""
-        path, result = found.path, found.result
         height, width = result.size
-        tqdm.write(f"\n{path}: {width}x{height} pixels, {found.seconds:.1f} s\n{result.table()}")
+        tqdm.write(f"\n{path}: {width}x{height} pixels, {seconds:.1f} s\n{result.table()}")
         demo.report.add(result, file=str(path))
         output = self.outputs[path]
         if output is not None:
@@ -359,7 +325,9 @@ class VideoJob:
         with ExitStack() as stack:
             writer = self._open_writer(first, stack)
             try:
-                for count, result in enumerate(demo.stream(chain([first], frames)), start=1):
+                for count, result in enumerate(demo.stream(chain([first], frames), self._skip(demo)), start=1):
+                    if result is None:
+                        continue
                     seen.update(result.names())
                     demo.report.add(result, file=self.reader.name, frame=count)
                     if not self._show(demo, result, writer):
@@ -373,6 +341,12 @@ class VideoJob:
             tqdm.write(f"{name}: in {frames_with_it} frames")
         if self.output is not None:
             tqdm.write(f"video: {self.output}")
+
+    def _skip(self, demo: Demo) -> OnError:
+        def skip(place: int, error: Exception) -> None:
+            demo.report.skip_image(f"{self.reader.name}, frame {place + 1}", error)
+
+        return skip
 
     def _open_writer(self, frame: np.ndarray, stack: ExitStack) -> VideoWriter | None:
         if self.output is None:

@@ -178,7 +178,7 @@ class Segmentation:
         output.save_picture(path, self.draw(alpha))
 
     def to_coco_panoptic(self, folder: str | Path, name: str = "image", image_id: int = 1) -> tuple[Path, Path]:
-        """Write the panoptic result as the COCO panoptic tools read it: ``name.png`` and ``name.json``.
+        """Write the panoptic result as the COCO panoptic tools read it: `name.png` and `name.json`.
 
         Category ids are positions in the vocabulary; the JSON lists them.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -17,42 +18,47 @@ from fcclip.config import get_cfg
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.files.images import read_image
 from fcclip.inference.batching import map_in_batches
-from fcclip.meta_arch.vocabularies import VocabularyPair
+from fcclip.meta_arch.base import OpenVocabularyModel
+from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.vocabulary import Vocabulary
-from fcclip.weights import WeightState, load_weights
+from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
 
 ImageLike = str | Path | np.ndarray | Image.Image
+VocabularyLike = Vocabulary | str | Path | Iterable[str]
+OnError = Callable[[int, Exception], None]
 
 
-class OpenVocabularyModel(Protocol):
-    """What a model offers to be used by a `Segmenter`; every meta architecture of this package does.
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture and all that a model knows of it before a class is named; `Segmenter.predict` takes it as a picture.
 
     Attributes:
-        size_divisibility: a batch is padded to a multiple of this.
-        semantic_labels_only: let "sem_seg" be an (h, w) map of classes instead of (C, h, w) scores.
-        vocabularies: the classes with their text embeddings.
-        weights: knows what was never loaded.
+        image: (H, W, 3) uint8 RGB.
+        encoded: what the model made of it.
     """
 
-    size_divisibility: int
-    semantic_labels_only: bool
-    vocabularies: VocabularyPair
-    weights: WeightState
+    image: np.ndarray
+    encoded: Any
 
-    @property
-    def uses_random_weights(self) -> bool: ...
 
-    @property
-    def device(self) -> torch.device: ...
+class PicturesFailedError(ValueError):
+    """Some pictures of a list could not be segmented.
 
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None: ...
+    Attributes:
+        results: one per picture, None where it failed.
+        errors: place in the list -> what went wrong.
+    """
 
-    def eval(self) -> Any: ...
-
-    def __call__(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]: ...
+    def __init__(self, results: list[Segmentation | None], errors: dict[int, Exception]) -> None:
+        self.results, self.errors = results, errors
+        first = min(errors)
+        super().__init__(
+            f"{len(errors)} of {len(results)} pictures failed, first number {first + 1}: {errors[first]}; this error's "
+            "`results` has those of the others"
+        )
 
 
 class Segmenter:
@@ -65,8 +71,17 @@ class Segmenter:
     Of pictures of any sizes, `predict(pictures, batch_size=8)` and `stream` put those of one padded size together: the
     results are those of single pictures, in the order of the pictures.
 
+    A picture can be encoded once and asked for many vocabularies:
+
+        encoded = segmenter.encode("photo.jpg")
+        for names in ("cat; sofa", "animal; furniture"):
+            segmenter.predict(encoded, vocabulary=names)
+
+    One segmenter serves several threads: every result belongs to one vocabulary, that of its call or else the one that
+    was set when its batch began.
+
     Args:
-        model: maps Detectron2's inputs to its outputs.
+        model: is put into eval mode.
         min_size: length in pixels to which the shorter side of a picture is resized.
         max_size: the most that the longer side may get.
         input_format: order of the colour channels that the model expects, "RGB" or "BGR".
@@ -86,9 +101,8 @@ class Segmenter:
     ) -> None:
         model.weights.check(training=False)
         model.eval()
-        model.semantic_labels_only = True
         self.model = model
-        self.vocabulary: Vocabulary | None = None
+        self._classes: EncodedVocabulary | None = None
         self._resize = ResizeShorterSide(min_size, max_size, resizing)
         self._reverse_channels = input_format == "BGR"
 
@@ -106,7 +120,7 @@ class Segmenter:
 
         Args:
             config_file: a file of this project or of the published release.
-            opts: keys and values in turn that override the file's, such as ``("INPUT.MIN_SIZE_TEST", "640")``.
+            opts: keys and values in turn that override the file's, such as `("INPUT.MIN_SIZE_TEST", "640")`.
             weights: checkpoint to load instead of the file's MODEL.WEIGHTS.
             device: "cpu", "cuda", "cuda:1", "mps"; by default the GPU where there is one.
             random_weights: fetch and load nothing but what `opts` and `weights` name, and run with random weights in
@@ -146,57 +160,147 @@ class Segmenter:
         found = find_pretrained(name_or_path)
         return cls.from_config(found.config, opts, found.weights, device, fast=fast)
 
-    def set_vocabulary(self, vocabulary: Vocabulary | str | Path | Iterable[str]) -> None:
-        """Choose the classes to look for; their names are encoded once, here.
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The classes that are looked for, None before any were set."""
+        return None if self._classes is None else self._classes.vocabulary
+
+    def set_vocabulary(self, vocabulary: VocabularyLike) -> None:
+        """Choose the classes to look for; their names are encoded here, once.
 
         Args:
-            vocabulary: text like ``"cat,kitten; sky=stuff"`` (";" between classes, "," between synonyms, things unless
+            vocabulary: text like `"cat,kitten; sky=stuff"` (";" between classes, "," between synonyms, things unless
                 "=stuff"), a list of such classes, a `pathlib.Path` of a file with one a line, or a `Vocabulary`.
 
         Raises:
-            ValueError: a name is empty, repeated or too long, or there is none.
+            ValueError: a name is empty, repeated or too long, or there is none; the classes then stay as they were.
             FileNotFoundError: there is no such file.
         """
-        vocabulary = _to_vocabulary(vocabulary)
-        self.model.set_vocabulary(vocabulary)
-        self.model.vocabularies.classifier(training=False, device=self.model.device)  # made now, and kept
-        self.vocabulary = vocabulary
+        classes = self.encode_vocabulary(vocabulary)
+        self.model.vocabularies.ask_for(classes)  # for those who call the model itself
+        self._classes = classes
+
+    def encode_vocabulary(self, vocabulary: VocabularyLike) -> EncodedVocabulary:
+        """Encode classes for `predict` and `stream`, and leave those that were set as they are; as `set_vocabulary`."""
+        return self.model.vocabularies.encode(_to_vocabulary(vocabulary)).to(self.model.device)
+
+    def embed_text(self, names: Sequence[str]) -> np.ndarray:
+        """Embed names as classes are embedded: the mean over the prompt templates.
+
+        Returns:
+            (n, E) float32 unit rows in CLIP's joint space.
+
+        Raises:
+            ValueError: a name is too long for CLIP.
+        """
+        return self.model.vocabularies.embed(names).numpy()
+
+    def encode(self, image: ImageLike) -> EncodedPicture:
+        """Let the network look at a picture once; then any number of vocabularies costs milliseconds each.
+
+        Raises:
+            As `predict`.
+        """
+        return self._encode_batch([_to_array(image)])[0]
 
     @overload
-    def predict(self, images: ImageLike, batch_size: int = 1) -> Segmentation: ...  # type: ignore[overload-overlap]  # a str is iterable
+    def predict(  # type: ignore[overload-overlap]  # a str is iterable
+        self,
+        images: ImageLike | EncodedPicture,
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+    ) -> Segmentation: ...
 
     @overload
-    def predict(self, images: Iterable[ImageLike], batch_size: int = 1) -> list[Segmentation]: ...
+    def predict(
+        self,
+        images: Iterable[ImageLike | EncodedPicture],
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+    ) -> list[Segmentation]: ...
 
     def predict(
-        self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1
+        self,
+        images: ImageLike | EncodedPicture | Iterable[ImageLike | EncodedPicture],
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
     ) -> Segmentation | list[Segmentation]:
         """Segment one picture, or a list of them.
 
         Args:
-            images: a file name, an (H, W, 3) uint8 RGB array or a PIL image; or a list of these.
+            images: a file name, an (H, W, 3) uint8 RGB array, a PIL image or what `encode` gave; or a list of these.
             batch_size: the most pictures that go through the network together. Only pictures that are padded to the
-                same size do, so that none is padded more than alone and results do not depend on the company.
+                same size do, so that none is padded more than it would be alone.
+            vocabulary: classes for this call alone; those that were set by default.
 
         Returns:
             A result, or a list of results in the order of `images`.
 
         Raises:
             RuntimeError: no vocabulary has been set.
-            FileNotFoundError, UnreadableImageError, ValueError: a picture is missing, damaged or of another shape.
+            FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
+            PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if isinstance(images, ImageLike):
-            return next(self.stream([images]))
-        return list(self.stream(images, batch_size))
+        if isinstance(images, ImageLike | EncodedPicture):
+            return next(self.stream([images], vocabulary=vocabulary))
+        errors: dict[int, Exception] = {}
+        results: list[Any] = list(self.stream(images, batch_size, vocabulary, errors.__setitem__))
+        if errors:
+            raise errors[0] if len(results) == 1 else PicturesFailedError(results, errors)
+        return results
 
-    def stream(self, images: Iterable[ImageLike], batch_size: int = 1) -> Iterator[Segmentation]:
+    @overload
+    def stream(
+        self,
+        images: Iterable[ImageLike | EncodedPicture],
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+        on_error: None = None,
+    ) -> Iterator[Segmentation]: ...
+
+    @overload
+    def stream(
+        self,
+        images: Iterable[ImageLike | EncodedPicture],
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+        *,
+        on_error: OnError,
+    ) -> Iterator[Segmentation | None]: ...
+
+    @overload
+    def stream(
+        self,
+        images: Iterable[ImageLike | EncodedPicture],
+        batch_size: int,
+        vocabulary: VocabularyLike | EncodedVocabulary | None,
+        on_error: OnError,
+    ) -> Iterator[Segmentation | None]: ...
+
+    def stream(
+        self,
+        images: Iterable[ImageLike | EncodedPicture],
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+        on_error: OnError | None = None,
+    ) -> Iterator[Any]:
         """Segment pictures as they come, perhaps without end; arguments and errors as in `predict`.
 
         To fill batches of one size, it reads up to four batches ahead; with a `batch_size` of 1 it does not.
+
+        Args:
+            on_error: is told the place of a picture that fails, from 0, and why; None then stands for its result, and
+                the others go on. Without it, the first failure is raised after the results before it.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is at least 1, not {batch_size}")
-        return map_in_batches(self._predict_batch, map(_to_array, images), self.padded_size, batch_size)
+        classes = self._for_one_call(vocabulary)
+        self._wanted(classes)
+
+        def run(items: list[_Item]) -> Sequence[Segmentation | _Failure]:
+            return self._predict_batch(items, classes)
+
+        return _told(map_in_batches(run, map(_to_item, images), self._kind, batch_size), on_error)
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Height and width at which a picture (H, W, 3) goes through the network: resized, then padded."""
@@ -204,12 +308,49 @@ class Segmenter:
         multiple = max(self.model.size_divisibility, 1)
         return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
-    def _predict_batch(self, images: list[np.ndarray]) -> list[Segmentation]:
-        if self.vocabulary is None:
+    def _for_one_call(self, vocabulary: VocabularyLike | EncodedVocabulary | None) -> EncodedVocabulary | None:
+        if vocabulary is None or isinstance(vocabulary, EncodedVocabulary):
+            return vocabulary
+        return self.encode_vocabulary(vocabulary)
+
+    def _wanted(self, classes: EncodedVocabulary | None) -> EncodedVocabulary:
+        """The classes of a call, or those set at this moment."""
+        classes = classes or self._classes
+        if classes is None:
             raise RuntimeError('set the classes to look for first: segmenter.set_vocabulary("cat,kitten; sky=stuff")')
+        return classes
+
+    def _kind(self, item: _Item) -> Hashable:
+        """What the items of a batch have in common."""
+        return self.padded_size(item) if isinstance(item, np.ndarray) else type(item).__name__
+
+    def _predict_batch(
+        self, items: list[_Item], classes: EncodedVocabulary | None
+    ) -> Sequence[Segmentation | _Failure]:
+        """Results of items of one kind; those that fail together are tried one by one."""
+        wanted = self._wanted(classes)
+        if isinstance(items[0], _Failure):
+            return [item for item in items if isinstance(item, _Failure)]
+        try:
+            if isinstance(items[0], EncodedPicture):
+                pictures = [item for item in items if isinstance(item, EncodedPicture)]
+            else:
+                pictures = self._encode_batch([item for item in items if isinstance(item, np.ndarray)])
+            return [self._answer(picture, wanted) for picture in pictures]
+        except Exception as error:  # whatever the network or the memory says of one picture, the others go on
+            if len(items) == 1:
+                return [_Failure(error)]
+        return [self._predict_batch([item], wanted)[0] for item in items]
+
+    def _encode_batch(self, images: list[np.ndarray]) -> list[EncodedPicture]:
         with torch.no_grad():
-            outputs = self.model([self._to_input(image) for image in images])
-        return [self._to_segmentation(image, output) for image, output in zip(images, outputs, strict=True)]
+            encoded = self.model.encode([self._to_input(image) for image in images])
+        return [EncodedPicture(image, one) for image, one in zip(images, encoded, strict=True)]
+
+    def _answer(self, picture: EncodedPicture, classes: EncodedVocabulary) -> Segmentation:
+        with torch.no_grad():
+            found = self.model.answer(picture.encoded, classes, labels_only=True)
+        return _to_segmentation(picture.image, found, classes.vocabulary, self.model.uses_random_weights)
 
     def _to_input(self, image: np.ndarray) -> dict[str, Any]:
         """A picture as Detectron2's models take it: a resized (3, H, W) float tensor, and the size of the result."""
@@ -219,29 +360,63 @@ class Segmenter:
         tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1))).float()
         return {"image": tensor, "height": height, "width": width}
 
-    def _to_segmentation(self, image: np.ndarray, output: dict[str, Any]) -> Segmentation:
-        assert self.vocabulary is not None  # checked before the model ran
-        panoptic: np.ndarray | None = None
-        segments: tuple[Segment, ...] = ()
-        instances: Instances | None = None
-        semantic: np.ndarray | None = None
-        if "panoptic_seg" in output:
-            ids, records = output["panoptic_seg"]
-            panoptic = ids.cpu().numpy()
-            segments = describe_segments(panoptic, records, output["panoptic_scores"], self.vocabulary)
-        if "instances" in output:
-            found = output["instances"].to("cpu")
-            instances = Instances(
-                masks=found.pred_masks.numpy().astype(bool),
-                boxes=found.pred_boxes.tensor.numpy().astype(np.float32),
-                scores=found.scores.numpy().astype(np.float32),
-                category_ids=found.pred_classes.numpy().astype(np.int64),
-            )
-        if "sem_seg" in output:
-            semantic = output["sem_seg"].to("cpu", torch.int32).numpy()
-        return Segmentation(
-            image, self.vocabulary, panoptic, segments, instances, semantic, self.model.uses_random_weights
-        )
+
+@dataclass(frozen=True)
+class _Failure:
+    """A picture that cannot be segmented."""
+
+    error: Exception
+
+
+_Item = np.ndarray | EncodedPicture | _Failure
+
+
+def _to_item(image: ImageLike | EncodedPicture) -> _Item:
+    """A picture that is read, or why it cannot be."""
+    if isinstance(image, EncodedPicture):
+        return image
+    try:
+        return _to_array(image)
+    except Exception as error:  # of one picture; the others go on
+        return _Failure(error)
+
+
+def _told(results: Iterator[Segmentation | _Failure], on_error: OnError | None) -> Iterator[Segmentation | None]:
+    """The results, where failures are told, or raised if there is nobody to tell."""
+    for place, result in enumerate(results):
+        if not isinstance(result, _Failure):
+            yield result
+        elif on_error is None:
+            raise result.error
+        else:
+            on_error(place, result.error)
+            yield None
+
+
+def _to_segmentation(
+    image: np.ndarray, found: dict[str, Any], vocabulary: Vocabulary, random_weights: bool
+) -> Segmentation:
+    """What a model found in a picture, as users get it."""
+    panoptic: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
+    if "panoptic_seg" in found:
+        ids, records = found["panoptic_seg"]
+        panoptic = ids.cpu().numpy()
+        segments = describe_segments(panoptic, records, found["panoptic_scores"], vocabulary)
+    instances = _to_instances(found["instances"]) if "instances" in found else None
+    semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
+    return Segmentation(image, vocabulary, panoptic, segments, instances, semantic, random_weights)
+
+
+def _to_instances(found: Any) -> Instances:
+    """Detectron2's instances, as users get them."""
+    found = found.to("cpu")
+    return Instances(
+        masks=found.pred_masks.numpy().astype(bool),
+        boxes=found.pred_boxes.tensor.numpy().astype(np.float32),
+        scores=found.scores.numpy().astype(np.float32),
+        category_ids=found.pred_classes.numpy().astype(np.int64),
+    )
 
 
 def read_config(
@@ -297,11 +472,11 @@ def _to_vocabulary(vocabulary: Vocabulary | str | Path | Iterable[str]) -> Vocab
 
 
 def _to_array(image: ImageLike) -> np.ndarray:
-    """Any picture -> (H, W, 3) uint8 RGB."""
+    """Any picture -> (H, W, 3) uint8 RGB that is nobody else's."""
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, Image.Image):
         return np.array(image.convert("RGB"))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image is an (H, W, 3) uint8 RGB array with pixels, not {image.dtype} {image.shape}")
-    return image
+    return image.copy()  # the caller may fill it with the next frame while this one waits

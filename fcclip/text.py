@@ -87,10 +87,10 @@ class NameEmbedder:
         self,
         tokenize: Callable[[Sequence[str]], Tensor],
         encode: Callable[[Tensor], Tensor],
-        open_cache: Callable[[], TextCache | None] = lambda: None,
+        open_cache: Callable[[], TextCache | None] | None = None,
         templates: Sequence[str] = TEMPLATES,
         given: Mapping[str, Tensor] | None = None,
-        release: Callable[[], None] = lambda: None,
+        release: Callable[[], None] | None = None,
     ) -> None:
         self._release = release
         self._tokenize = tokenize
@@ -119,13 +119,14 @@ class NameEmbedder:
         try:
             self._make_rows(names)
         finally:
-            self._release()
+            if self._release is not None:
+                self._release()
         return torch.stack([self._rows[name] for name in names])
 
     def _make_rows(self, names: Sequence[str]) -> None:
         """Read from the cache, or encode, the names that have no row yet."""
         missing = [name for name in dict.fromkeys(names) if name not in self._rows]
-        cache = self._open_cache() if missing else None
+        cache = self._open_cache() if missing and self._open_cache is not None else None
         if cache is not None:
             self._rows.update(cache.read(missing))
             missing = [name for name in missing if name not in self._rows]

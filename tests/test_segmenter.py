@@ -29,11 +29,10 @@ def model() -> FCCLIP:
 
 
 @pytest.fixture
-def segmenter(model: FCCLIP) -> Iterator[Segmenter]:
+def segmenter(model: FCCLIP) -> Segmenter:
     segmenter = Segmenter(model, min_size=96, max_size=160)
     segmenter.set_vocabulary(NAMES)
-    yield segmenter
-    model.semantic_labels_only = False
+    return segmenter
 
 
 def picture(height: int = 75, width: int = 110, seed: int = 0) -> np.ndarray:
@@ -46,7 +45,6 @@ def test_result_is_that_of_the_model(segmenter: Segmenter, model: FCCLIP) -> Non
     result = segmenter.predict(image)
     resized = ResizeShortestEdge([96, 96], 160).get_transform(image).apply_image(image)
     tensor = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
-    model.semantic_labels_only = False
     expected = model([{"image": tensor, "height": 75, "width": 110}])[0]
 
     ids, records = expected["panoptic_seg"]

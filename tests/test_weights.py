@@ -110,9 +110,9 @@ def test_checkpoint_of_a_training_with_other_classes_fits(tmp_path, state) -> No
 
 def test_loading_makes_the_text_be_encoded_again() -> None:
     model = tiny_model()
-    before = model.vocabularies.classifier(False, model.device).embeddings
+    before = model.vocabularies.test(model.device).text.embeddings
     seed_by_name(model)
-    after = model.vocabularies.classifier(False, model.device).embeddings
+    after = model.vocabularies.test(model.device).text.embeddings
     assert not torch.allclose(before, after)
 
 

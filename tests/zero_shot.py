@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
+from torch import Tensor
 
 from fcclip import get_cfg
 from fcclip.meta_arch.zero_shot import ZeroShotModel
@@ -44,3 +45,9 @@ def zero_shot_model(architecture: str = "ZegCLIP", seed: int = 0, **overrides: A
     """A tiny model in eval mode, its weights drawn from ``seed``."""
     torch.manual_seed(seed)
     return build_model(zero_shot_cfg(architecture, **overrides)).eval()
+
+
+def scores_of(model: ZeroShotModel, images: Tensor) -> Tensor:
+    """Scores (B, C, H, W) of the classes asked for in images (B, 3, H, W) of one window each."""
+    classes = model.vocabularies.test(model.device)
+    return model.class_scores(model.decode(images), classes, (images.shape[-2], images.shape[-1]))

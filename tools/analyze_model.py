@@ -75,11 +75,11 @@ def describe_speed(cfg: CfgNode, model: nn.Module, dataset: str, options: argpar
     """Images a second: the median of the repetitions and their range."""
     target: Any = model
     target.set_metadata(MetadataCatalog.get(dataset))
-    target.semantic_labels_only = True
-    speeds = [
-        measure_fps(model, batches(cfg, dataset, options.made_images), options.warmup, options.images)
-        for _ in range(options.repeats)
-    ]
+    with target.labels_only():
+        speeds = [
+            measure_fps(model, batches(cfg, dataset, options.made_images), options.warmup, options.images)
+            for _ in range(options.repeats)
+        ]
     device = torch.cuda.get_device_name() if cfg.MODEL.DEVICE.startswith("cuda") else "CPU"
     median = statistics.median(speeds)
     return f"images/s                         {median:>12.2f}   ({min(speeds):.2f} to {max(speeds):.2f}; {device})"

@@ -36,6 +36,7 @@ from torch import Tensor
 import fcclip
 from fcclip.files.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.text import TextClassifier
 from fcclip.vocabulary import Vocabulary
@@ -117,20 +118,25 @@ def build(setting: Setting, name: str = "ours") -> FCCLIP:
     cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = setting.queries
     torch.manual_seed(0)
     model = build_model(cfg).eval()
-    model.set_vocabulary(Vocabulary.from_string(";".join(f"class {index}" for index in range(setting.classes))))
-    rows = torch.nn.functional.normalize(torch.randn(2 * setting.classes, model.backbone.dim_latent), dim=-1)
-    text = TextClassifier.build(rows, [index // 2 for index in range(len(rows))]).to(model.device)
-    model.vocabularies.classifier = lambda training, device: text
+    model.vocabularies.ask_for(random_classes(model, setting.classes))
     model.backbone.release_text_tower()
     accelerate(model, cfg)
     return model
+
+
+def random_classes(model: FCCLIP, count: int) -> EncodedVocabulary:
+    """Classes of two names each, whose embeddings are random unit vectors; half of them count as seen."""
+    vocabulary = Vocabulary.from_string(";".join(f"class {index},name {index}" for index in range(count)))
+    rows = torch.nn.functional.normalize(torch.randn(2 * count, model.backbone.dim_latent), dim=-1)
+    text = TextClassifier.build(rows, vocabulary.class_of_name)
+    return EncodedVocabulary(vocabulary, text, torch.arange(count) % 2 == 0)
 
 
 def computation(name: str, model: FCCLIP) -> AbstractContextManager[None]:
     """The context in which the model computes as the name says."""
     if name == "plain":
         return plain(model)
-    return patch.multiple(model, semantic_labels_only=True) if name == "labels only" else nullcontext()
+    return model.labels_only() if name == "labels only" else nullcontext()
 
 
 @contextmanager
@@ -140,10 +146,10 @@ def timed_parts(model: FCCLIP, timing: Timing) -> Iterator[None]:
     targets = {
         "backbone": (model.backbone, "forward"),
         "pixel decoder": (head.pixel_decoder, "forward_features"),
-        "transformer decoder": (head.predictor, "forward"),
-        "mask embedding": (model, "_embed_masks"),
-        "ensemble": (model, "_ensemble"),
-        "results": (model, "_result_of_image"),
+        "transformer decoder": (head.predictor, "decode"),
+        "mask embedding": (model, "embed_masks"),
+        "classification": (model, "classify"),
+        "results": (model, "merge"),
     }
     patches = [
         patch.object(owner, name, _timed(getattr(owner, name), timing.parts[part], model.device))
@@ -229,13 +235,13 @@ def images(setting: Setting) -> list[dict[str, Any]]:
 def recorded_masks(model: FCCLIP) -> Iterator[list[Tensor]]:
     """Collect the mask logits of every image."""
     masks: list[Tensor] = []
-    make_result = model._result_of_image
+    merge = model.merge
 
-    def record(class_logits: Tensor, mask_logits: Tensor, *sizes: Any) -> dict[str, Any]:
+    def record(class_logits: Tensor, mask_logits: Tensor, *others: Any) -> dict[str, Any]:
         masks.append(mask_logits)
-        return make_result(class_logits, mask_logits, *sizes)
+        return merge(class_logits, mask_logits, *others)
 
-    with patch.object(model, "_result_of_image", record):
+    with patch.object(model, "merge", record):
         yield masks
 
 

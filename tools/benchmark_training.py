@@ -40,6 +40,8 @@ from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.precision import Precision
 from fcclip.engine.writers import peak_memory
 from fcclip.files.atomic import write_json
+from fcclip.meta_arch.vocabularies import EncodedVocabulary
+from fcclip.speed.acceleration import accelerate_training
 from fcclip.text import TextClassifier
 
 CONFIG = Path(__file__).resolve().parents[1] / (
@@ -81,8 +83,11 @@ class TrainingStep:
         self.model = build_model(cfg).train()
         rows = torch.randn(NAMES_OF_A_CLASS * cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, self.model.backbone.dim_latent)
         classes = [row // NAMES_OF_A_CLASS for row in range(len(rows))]
-        text = TextClassifier.build(torch.nn.functional.normalize(rows, dim=-1), classes).to(self.model.device)
-        self.model.vocabularies.classifier = lambda training, device: text
+        text = TextClassifier.build(torch.nn.functional.normalize(rows, dim=-1), classes)
+        vocabularies = self.model.vocabularies
+        trained = EncodedVocabulary(vocabularies.train_vocabulary, text, torch.ones(len(text), dtype=torch.bool))
+        vocabularies.train = lambda device: trained.to(device)
+        accelerate_training(self.model, cfg)
         self.optimizer, self.precision = build_optimizer(cfg, self.model), Precision(cfg)
 
     def __call__(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:

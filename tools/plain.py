@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.fcclip import FCCLIP, Sizes
 from fcclip.modeling.classification import MAX_LOGIT_SCALE
+from fcclip.modeling.decoded import QueryMasks
 from fcclip.modeling.position_encoding import sine_encoding
 from fcclip.modeling.transformer_decoder import LEVELS
 from fcclip.text import TextClassifier
@@ -32,9 +33,10 @@ def plain(model: FCCLIP) -> Iterator[None]:
     """Within the block, everything behind the backbone runs plainly."""
     decoder: Any = model.sem_seg_head.predictor
     with (
-        patch.object(decoder, "forward", lambda *arguments: decode(decoder, *arguments)),
+        patch.object(decoder, "decode", lambda levels, features: decode(decoder, levels, features, names(model))),
+        patch.object(decoder, "classify", lambda embeddings, text: classify(embeddings, text, decoder.logit_scale)),
         patch("fcclip.modeling.deformable.layer.sampler", lambda backend: sample),
-        patch.object(model, "_result_of_image", lambda *arguments: result_of_image(model, *arguments)),
+        patch.object(model, "merge", lambda *arguments: merge(model, *arguments)),
     ):
         yield
 
@@ -100,12 +102,17 @@ def instances(class_logits: Tensor, masks: Tensor, count: int, things: frozenset
     return found
 
 
-def result_of_image(
-    model: FCCLIP, class_logits: Tensor, mask_logits: Tensor, padded: Size, image: Size, output: Size
+def names(model: FCCLIP) -> TextClassifier:
+    """The classes asked for, and void."""
+    return model.vocabularies.test(model.device).text.with_void(F.normalize(model.void_embedding.weight, dim=-1))
+
+
+def merge(
+    model: FCCLIP, class_logits: Tensor, mask_logits: Tensor, sizes: Sizes, things: frozenset[int], labels_only: bool
 ) -> dict[str, Any]:
     """All three results of one image from full-size masks."""
-    masks = full_masks(mask_logits, padded, image, output)
-    things = model.vocabulary.thing_ids
+    output = sizes.output
+    masks = full_masks(mask_logits, sizes.padded, sizes.image, output)
     panoptic_map, segments = panoptic(class_logits, masks, things, model.object_mask_threshold, model.overlap_threshold)
     found = instances(class_logits, masks, model.test_topk_per_image, things)
     result = Instances(output)
@@ -142,20 +149,17 @@ def classify(embeddings: Tensor, text: TextClassifier, logit_scale: Tensor) -> T
     return torch.stack([logits[..., rows].max(-1).values for rows in text.rows_of_class], dim=-1)
 
 
-def predict(
-    decoder: Any, queries: Tensor, features: Tensor, text: TextClassifier, size: Size
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Class logits, full-size masks and the next attention mask (B * heads, Q, hw), True where forbidden."""
+def predict(decoder: Any, queries: Tensor, features: Tensor, size: Size) -> tuple[QueryMasks, Tensor]:
+    """Full-size masks and the next attention mask (B * heads, Q, hw), True where forbidden."""
     decoded = decoder.decoder_norm(queries)
     masks = torch.einsum("bqc,bchw->bqhw", decoder.mask_embed(decoded), features)
     positive = (masks > 0).to(features.dtype)
     positive = positive / (positive.sum(dim=(-1, -2), keepdim=True) + 1e-8)
     pooled = decoder._mask_pooling_proj(torch.einsum("bchw,bqhw->bqc", features, positive))
-    logits = classify(decoder.class_embed(pooled + decoded), text, decoder.logit_scale)
     small = F.interpolate(masks, size=size, mode="bilinear", align_corners=False)
     heads = decoder.transformer_self_attention_layers[0].self_attn.heads
     forbidden = (small.sigmoid().flatten(2)[:, None].repeat(1, heads, 1, 1).flatten(0, 1) < 0.5).bool()
-    return logits, masks, forbidden
+    return QueryMasks(masks, decoder.class_embed(pooled + decoded), decoded), forbidden
 
 
 def attend(layer: Any, query: Tensor, key: Tensor, value: Tensor, forbidden: Tensor | None = None) -> Tensor:
@@ -168,15 +172,15 @@ def attend(layer: Any, query: Tensor, key: Tensor, value: Tensor, forbidden: Ten
     return out.transpose(0, 1)
 
 
-def decode(decoder: Any, levels: list[Tensor], features: Tensor, text: TextClassifier) -> dict[str, Any]:
-    """The decoder with all outputs after every layer."""
+def decode(decoder: Any, levels: list[Tensor], features: Tensor, text: TextClassifier) -> QueryMasks:
+    """The decoder with all outputs after every layer, class logits too; those of the last are left to the caller."""
     batch = features.shape[0]
     values = [x.flatten(2).transpose(1, 2) + decoder.level_embed.weight[i] for i, x in enumerate(levels)]
     positions = [sine_encoding(x.shape[-2], x.shape[-1], x.shape[1], x.device).flatten(1).T for x in levels]
     place = decoder.query_embed.weight
     queries = decoder.query_feat.weight.expand(batch, -1, -1)
     sizes = [(x.shape[-2], x.shape[-1]) for x in levels]
-    logits, masks, forbidden = predict(decoder, queries, features, text, sizes[0])
+    outputs, forbidden = predict(decoder, queries, features, sizes[0])
     layers = zip(
         decoder.transformer_cross_attention_layers,
         decoder.transformer_self_attention_layers,
@@ -185,10 +189,11 @@ def decode(decoder: Any, levels: list[Tensor], features: Tensor, text: TextClass
     )
     for index, (cross, own, feed_forward) in enumerate(layers):
         level = index % LEVELS
+        decoder.classify(outputs.embeddings, text)
         forbidden[torch.where(forbidden.sum(-1) == forbidden.shape[-1])] = False
         keys = values[level] + positions[level]
         queries = cross.norm(queries + attend(cross.multihead_attn, queries + place, keys, values[level], forbidden))
         queries = own.norm(queries + attend(own.self_attn, queries + place, queries + place, queries))
         queries = feed_forward(queries)
-        logits, masks, forbidden = predict(decoder, queries, features, text, sizes[(index + 1) % LEVELS])
-    return {"pred_logits": logits, "pred_masks": masks}
+        outputs, forbidden = predict(decoder, queries, features, sizes[(index + 1) % LEVELS])
+    return outputs

@@ -285,9 +285,9 @@ def _decoder_targets(model: FCCLIP) -> list[tuple[str, Any, str]]:
         *targets,
         ("transformer decoder: masks and other", predictor, "decode"),
         ("classification", predictor, "classify"),
-        ("classification", model, "_embed_masks"),
-        ("classification", model, "_ensemble"),
-        ("results", model, "_result_of_image"),
+        ("classification", model, "embed_masks"),
+        ("classification", model, "classify"),
+        ("results", model, "merge"),
     ]
 
 

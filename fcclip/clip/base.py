@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,7 @@ class ClipBackbone(Backbone):
             given: rows of names that are not to be encoded.
         """
 
-        def open_cache() -> TextCache | None:
-            return self._open_cache(templates) if use_cache else None
-
+        open_cache = partial(self._open_cache, tuple(templates)) if use_cache else None
         return NameEmbedder(
             self.tokenize_text, self.encode_text, open_cache, templates, given, release=self.release_text_tower
         )
@@ -88,7 +87,7 @@ class ClipBackbone(Backbone):
     def release_text_tower(self) -> None:
         """With MODEL.FC_CLIP.RELEASE_TEXT_TOWER, free the memory of the text tower until it is used again.
 
-        From a GPU it goes to the host; on the host it goes to a file in the cache folder (:class:`PagedWeights`).
+        From a GPU it goes to the host; on the host it goes to a file in the cache folder (`PagedWeights`).
         """
         if not self._releases_text_tower:
             return
@@ -107,18 +106,17 @@ class ClipBackbone(Backbone):
             if parameter.device != device:
                 parameter.data = parameter.data.to(device)
 
-    def _open_cache(self, templates: Sequence[str]) -> TextCache | None:
+    def _open_cache(self, templates: tuple[str, ...]) -> TextCache | None:
         if self.weights_source is None:
             return None
-        key = tuple(templates)
-        if key not in self._text_fingerprints:
+        if templates not in self._text_fingerprints:
             activations = {type(module).__name__ for module in text_tower(self.clip_model).transformer.modules()}
-            description = (Path(self.model_name).stem, *sorted(activations), *key)
-            self._text_fingerprints[key] = fingerprint_tensors(text_weights(self.clip_model), description)
-        return TextCache(self._text_fingerprints[key])
+            description = (Path(self.model_name).stem, *sorted(activations), *templates)
+            self._text_fingerprints[templates] = fingerprint_tensors(text_weights(self.clip_model), description)
+        return TextCache(self._text_fingerprints[templates])
 
     def get_text_classifier(self, text_list: Sequence[str], device: torch.device | str) -> Tensor:
-        """Prompts -> (n, E) on ``device``, not normalised."""
+        """Prompts -> (n, E) on `device`, not normalised."""
         return self.encode_text(self.tokenize_text(text_list)).to(device)
 
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fcclip.clip.mask_pooling import mask_pool
 
 
 class ConvNeXtTower:
-    """Reads a timm ConvNeXt inside open_clip's timm wrapper; holds no weights of its own."""
+    """Reads a timm ConvNeXt inside open_clip's timm wrapper; holds no weights of its own.
 
-    def __init__(self, visual: Any) -> None:
+    Args:
+        visual: the wrapper.
+        memory_format: of the features.
+    """
+
+    def __init__(self, visual: Any, memory_format: torch.memory_format = torch.contiguous_format) -> None:
         self.visual = visual
+        self.memory_format = memory_format
 
     @property
     def channels(self) -> dict[str, int]:
@@ -34,7 +41,7 @@ class ConvNeXtTower:
             x = stage(x)
             features[f"res{level}"] = x
         features["clip_vis_dense"] = trunk.norm_pre(x)
-        return features
+        return {name: x.contiguous(memory_format=self.memory_format) for name, x in features.items()}
 
     def embed_masks(self, dense: Tensor, mask_logits: Tensor) -> Tensor:
         return self.embed_pooled(mask_pool(dense, mask_logits))
@@ -43,7 +50,7 @@ class ConvNeXtTower:
         """CLIP's head on pooled features: layer norm, then its projection.
 
         Args:
-            pooled: (B, Q, C) means of ``clip_vis_dense`` over each mask.
+            pooled: (B, Q, C) means of `clip_vis_dense` over each mask.
 
         Returns:
             (B, Q, E).

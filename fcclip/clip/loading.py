@@ -35,9 +35,9 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
     """Build a CLIP and load its weights.
 
     Args:
-        name: open_clip's name of the model, the name of a description in the package (``fcclip/clip/configs``), or the
-            path of a description (``.json``).
-        pretrained: an open_clip tag, a local file (.pt, .bin, .safetensors), ``hf-hub:ORG/NAME``, or "" for random
+        name: open_clip's name of the model, the name of a description in the package (`fcclip/clip/configs`), or the
+            path of a description (`.json`).
+        pretrained: an open_clip tag, a local file (.pt, .bin, .safetensors), `hf-hub:ORG/NAME`, or "" for random
             weights.
 
     Raises:

@@ -11,10 +11,16 @@ from fcclip.clip.patches import resize_positions
 
 
 class ResNetTower:
-    """Reads open_clip's ModifiedResNet; holds no weights of its own."""
+    """Reads open_clip's ModifiedResNet; holds no weights of its own.
 
-    def __init__(self, visual: Any) -> None:
+    Args:
+        visual: the network.
+        memory_format: of the features.
+    """
+
+    def __init__(self, visual: Any, memory_format: torch.memory_format = torch.contiguous_format) -> None:
         self.visual = visual
+        self.memory_format = memory_format
 
     @property
     def channels(self) -> dict[str, int]:
@@ -38,7 +44,7 @@ class ResNetTower:
             x = getattr(visual, f"layer{level}")(x)
             features[f"res{level + 1}"] = x
         features["clip_vis_dense"] = x
-        return features
+        return {name: x.contiguous(memory_format=self.memory_format) for name, x in features.items()}
 
     def embed_masks(self, dense: Tensor, mask_logits: Tensor) -> Tensor:
         """Attention pooling in which a mask's query may look at the mask's positive pixels only.

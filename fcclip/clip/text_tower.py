@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_NOT_TEXT = ("visual.", "logit_")  # of open_clip's ``CLIP``, which is its own text tower
+_NOT_TEXT = ("visual.", "logit_")  # of open_clip's `CLIP`, which is its own text tower
 
 
 def encode_text(clip_model: nn.Module, tokens: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def encode_text(clip_model: nn.Module, tokens: Tensor) -> Tensor:
     2.24 on, whose transformer takes (batch, length, width) since 2.26 and (length, batch, width) before.
 
     Args:
-        clip_model: open_clip's ``CLIP`` or ``CustomTextCLIP``.
+        clip_model: open_clip's `CLIP` or `CustomTextCLIP`.
         tokens: (n, context length) int64; the end token has the largest id, zeros follow it.
 
     Returns:
@@ -52,7 +52,7 @@ def embedding_width(clip_model: nn.Module) -> int:
 
 
 def text_tower(clip_model: Any) -> Any:
-    """The module that holds the text tower: open_clip's ``CLIP`` itself, or the ``text`` of a ``CustomTextCLIP``."""
+    """The module that holds the text tower: open_clip's `CLIP` itself, or the `text` of a `CustomTextCLIP`."""
     return getattr(clip_model, "text", clip_model)
 
 
@@ -63,7 +63,7 @@ def text_weights(clip_model: nn.Module) -> dict[str, Tensor]:
 
 
 def text_parameters(clip_model: nn.Module) -> list[nn.Parameter]:
-    """The parameters among :func:`text_weights`."""
+    """The parameters among `text_weights`."""
     named = text_tower(clip_model).named_parameters()
     return [parameter for name, parameter in named if not name.startswith(_NOT_TEXT)]
 

@@ -33,6 +33,7 @@ from fcclip.engine.precision import Precision
 from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
 from fcclip.engine.schedule import build_lr_scheduler
 from fcclip.engine.writers import build_writers
+from fcclip.speed.acceleration import accelerate_training
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class Trainer(TrainerBase):
                 raise RuntimeError(f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} must be on a disk that all machines share")
             resume = seen[0]
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        accelerate_training(unwrapped(self.model), self.cfg)
         if resume:
             self.start_iter = self.iter + 1
             if self.best is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -214,17 +214,9 @@ def evaluation_mode(model: Any) -> Iterator[None]:
             model.train()
 
 
-@contextmanager
-def _labels_only(model: Any) -> Iterator[None]:
+def _labels_only(model: Any) -> AbstractContextManager[None]:
     """Let a model that can do so return label maps, so that it never holds the scores of all classes for an image."""
-    if not hasattr(model, "semantic_labels_only"):
-        yield
-        return
-    before, model.semantic_labels_only = model.semantic_labels_only, True
-    try:
-        yield
-    finally:
-        model.semantic_labels_only = before
+    return model.labels_only() if hasattr(model, "labels_only") else nullcontext()
 
 
 def _digest(

@@ -21,7 +21,7 @@ def map_in_batches(
     """Run items in batches of one kind; yield their results in the order of the items.
 
     A batch runs as soon as it is full, and before that only if results have to wait for one of its items: at the end of
-    the stream, or when ``look_ahead`` items are held. If reading fails, what was read before is run first.
+    the stream, or when `look_ahead` items are held. If reading fails, what was read before is run first.
 
     Args:
         run: a batch -> a result an item.

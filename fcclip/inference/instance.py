@@ -40,14 +40,14 @@ class InstanceInference:
         self._row_area = scores.new_zeros(len(self.queries), output[0])
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
-        """See :class:`BandConsumer`."""
+        """See `BandConsumer`."""
         inside = logits > 0
         torch.index_select(inside, 0, self._mask_of_pair, out=self._masks[:, start:stop])
         self._row_area[:, start:stop] = inside.sum(dim=2)
         self._row_total[:, start:stop] = (probability * inside).sum(dim=2)
 
     def result(self) -> Instances:
-        """Instances with ``pred_masks`` (N, H, W) bool, ``pred_boxes`` (tight), ``scores``, ``pred_classes``."""
+        """Instances with `pred_masks` (N, H, W) bool, `pred_boxes` (tight), `scores`, `pred_classes`."""
         mask_score = self._row_total.sum(dim=1) / (self._row_area.sum(dim=1) + 1e-6)
         result = Instances(self._output)
         result.pred_masks = self._masks

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
+FLOAT_BYTES = 4
 
 
 class BandConsumer(Protocol):
@@ -25,7 +26,10 @@ class BandConsumer(Protocol):
         """Ascending indices of the masks it needs; None for all of them."""
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
-        """Take rows ``start`` to ``stop`` of its masks: logits and their sigmoid, (queries, rows, width)."""
+        """Take rows `start` to `stop` of its masks: logits and their sigmoid, (queries, rows, width)."""
+
+    def result(self) -> Any:
+        """What it has built, once it has had all rows."""
 
 
 class MaskUpsampler:
@@ -60,7 +64,7 @@ class MaskUpsampler:
         return MaskUpsampler(self._masks[queries], self._padded, self._image, self.output)
 
     def band(self, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop`` of the upsampled masks: (Q, rows, width) logits."""
+        """Rows `start` to `stop` of the upsampled masks: (Q, rows, width) logits."""
         weights = self._rows[start:stop]
         first, last = support(weights)
         band = weights[:, first:last].to(self._masks.device) @ self._masks[:, first:last]
@@ -74,7 +78,7 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
     Args:
         masks: all of them.
         consumers: read only the bands.
-        chunk_bytes: see :func:`bands`.
+        chunk_bytes: see `bands`.
     """
     needed = _union([consumer.queries for consumer in consumers])
     if needed is not None:
@@ -91,14 +95,14 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
 
 
 def bands(size: Size, layers: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
-    """Split the rows of maps into bands of which ``layers`` float32 maps take at most ``chunk_bytes``.
+    """Split the rows of maps into bands of which `layers` float32 maps take at most `chunk_bytes`.
 
     A band has at least one row, even if that takes more. No band at all where there are no layers.
     """
     if not layers:
         return
     height, width = size
-    rows = max(1, chunk_bytes // (4 * width * layers))
+    rows = max(1, chunk_bytes // (FLOAT_BYTES * width * layers))
     for start in range(0, height, rows):
         yield start, min(start + rows, height)
 

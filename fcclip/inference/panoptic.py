@@ -28,8 +28,8 @@ class PanopticSegment:
 class PanopticInference:
     """Gives every pixel to the query with the largest class score times mask probability.
 
-    A query needs a class other than void and a score above ``object_mask_threshold``; of its own mask it must win the
-    share ``overlap_threshold``. Stuff queries of one class become one segment.
+    A query needs a class other than void and a score above `object_mask_threshold`; of its own mask it must win the
+    share `overlap_threshold`. Stuff queries of one class become one segment.
 
     Args:
         class_logits: (Q, C + 1), void last.
@@ -56,7 +56,7 @@ class PanopticInference:
         self._mask_area = torch.zeros_like(self._labels)
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
-        """See :class:`BandConsumer`."""
+        """See `BandConsumer`."""
         weighted = probability * self._scores[:, None, None]
         best = weighted.max(dim=0).indices  # faster than argmax
         self._winner[start:stop] = best

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from fcclip.inference.masks import MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
+from fcclip.inference.masks import FLOAT_BYTES, MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
 
 
 class SemanticInference:
@@ -26,19 +28,23 @@ class SemanticInference:
         self._chunk_bytes = chunk_bytes
         self._labels_only = labels_only
         if labels_only:
-            self.result = class_logits.new_empty(output, dtype=torch.int64)
+            self._result = class_logits.new_empty(output, dtype=torch.int64)
         else:
-            self.result = class_logits.new_empty((self.classes, *output), dtype=torch.float32)
+            self._result = class_logits.new_empty((self.classes, *output), dtype=torch.float32)
 
     def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
-        """See :class:`BandConsumer`; afterwards :attr:`result` is (C, H, W) float32, or (H, W) int64 labels."""
+        """See `BandConsumer`; afterwards `result` has those rows."""
         width = probability.shape[2]
         if not self._labels_only:  # the product goes straight to its place
-            place = self.result.flatten(1)[:, start * width : stop * width]
+            place = self._result.flatten(1)[:, start * width : stop * width]
             torch.mm(self._probabilities, probability.flatten(1), out=place)
             return
         for first, last in bands((stop - start, width), self.classes, self._chunk_bytes):
             self.write(start + first, start + last, self.scores(probability[:, first:last]))
+
+    def result(self) -> Tensor:
+        """(C, H, W) float32 scores, or (H, W) int64 labels."""
+        return self._result
 
     def scores(self, probability: Tensor) -> Tensor:
         """Mask probabilities (Q, rows, width) -> class scores (C, rows, width)."""
@@ -47,9 +53,9 @@ class SemanticInference:
     def write(self, start: int, stop: int, scores: Tensor) -> None:
         """Put the scores (C, rows, width) of a band into the result."""
         if self._labels_only:
-            self.result[start:stop] = scores.max(dim=0).indices  # faster than argmax
+            self._result[start:stop] = scores.max(dim=0).indices  # faster than argmax
         else:
-            self.result[:, start:stop] = scores
+            self._result[:, start:stop] = scores
 
 
 def resized_semantic_inference(
@@ -67,17 +73,25 @@ def resized_semantic_inference(
         labels_only: give the best class of every pixel.
 
     Returns:
-        (C, *output) float32 scores, or labels of shape ``output``.
+        (C, *output) float32 scores, or labels of shape `output`.
     """
     inference = SemanticInference(class_logits, output, chunk_bytes, labels_only)
     weights = resize_matrix(masks.output[0], output[0])
-    layers = max(len(class_logits), inference.classes)
-    width = max(masks.widest[1], output[1])
-    ratio = -(-masks.output[0] // output[0])  # rows of masks to a row of the result
-    margin = 2 * 4 * width * layers  # a row before the first and after the last of them
-    for start, stop in bands((output[0], width * ratio), layers, chunk_bytes - margin):
+    for start, stop in _bands_of_both(masks, output, max(len(class_logits), inference.classes), chunk_bytes):
         first, last = support(weights[start:stop])
         scores = inference.scores(masks.band(first, last).sigmoid_())
         resized = weights[start:stop, first:last].to(scores.device) @ scores
         inference.write(start, stop, resize_columns(resized, output[1]))
-    return inference.result
+    return inference.result()
+
+
+def _bands_of_both(masks: MaskUpsampler, output: Size, layers: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    """Bands of the result for which neither `layers` maps of it nor those that they are resized from take more.
+
+    A band of the result needs as many rows of the masks as its own share of the height, one more on either side.
+    """
+    width = max(masks.widest[1], output[1])
+    bytes_per_row = FLOAT_BYTES * width * layers
+    mask_rows_per_row = -(-masks.output[0] // output[0])
+    rows_beside = 2
+    return bands((output[0], width * mask_rows_per_row), layers, chunk_bytes - rows_beside * bytes_per_row)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,32 +13,66 @@ from fcclip.inference.masks import Size, bands, resize_columns, resize_matrix, s
 WINDOWS_AT_A_TIME = 4
 
 
-def slide(image: Tensor, score: Callable[[Tensor], Tensor], window: int, stride: int) -> Tensor:
-    """Average the scores of overlapping windows.
+@dataclass(frozen=True)
+class Windows:
+    """Overlapping windows that cover an image.
 
-    Args:
-        image: (3, H, W), normalised.
-        score: images (B, 3, h, w) -> scores (B, K, h, w).
-        window, stride: in pixels, along both axes. The last window of an axis is moved back to end with the image; a
-            side shorter than the window is taken whole.
-
-    Returns:
-        (K, H, W) float32.
+    Attributes:
+        image_size: height and width of the image.
+        window_size: of every window; a side of the image that is shorter than the window is taken whole.
+        corners: top and left of each.
     """
-    height, width = image.shape[-2:]
-    corners = [(top, left) for top in starts(height, window, stride) for left in starts(width, window, stride)]
-    total: Tensor | None = None
-    covered = image.new_zeros(height, width)
-    for chunk in _chunks(corners, WINDOWS_AT_A_TIME):
-        crops = torch.stack([image[:, top : top + window, left : left + window] for top, left in chunk])
-        scores = score(crops).float()
-        if total is None:
-            total = scores.new_zeros(scores.shape[1], height, width)
-        for (top, left), part in zip(chunk, scores, strict=True):
-            total[:, top : top + window, left : left + window] += part
-            covered[top : top + window, left : left + window] += 1
-    assert total is not None  # an image has at least one window
-    return total / covered
+
+    image_size: Size
+    window_size: Size
+    corners: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, image: Tensor, window: int, stride: int) -> Windows:
+        """Cover an image (3, H, W).
+
+        Args:
+            image: only its size counts.
+            window, stride: in pixels, along both axes. The last window of an axis is moved back to end with the image.
+        """
+        height, width = image.shape[-2:]
+        tops, lefts = starts(height, window, stride), starts(width, window, stride)
+        corners = tuple((top, left) for top in tops for left in lefts)
+        return cls((height, width), (min(window, height), min(window, width)), corners)
+
+    def crops(self, image: Tensor) -> Iterator[Tensor]:
+        """The windows of an image (C, H, W), in batches (B, C, h, w)."""
+        height, width = self.window_size
+        for batch in self._batches():
+            yield torch.stack([image[:, top : top + height, left : left + width] for top, left in batch])
+
+    def average(self, scores: Iterable[Tensor]) -> Tensor:
+        """The mean of the scores of windows.
+
+        Args:
+            scores: (B, K, h, w) of each batch of `crops`.
+
+        Returns:
+            (K, H, W) float32.
+        """
+        height, width = self.window_size
+        total: Tensor | None = None
+        covered: Tensor | None = None
+        for batch, batch_scores in zip(self._batches(), scores, strict=True):
+            if total is None:
+                total = batch_scores.new_zeros(batch_scores.shape[1], *self.image_size, dtype=torch.float32)
+                covered = total.new_zeros(self.image_size)
+            assert covered is not None
+            for (top, left), part in zip(batch, batch_scores.float(), strict=True):
+                total[:, top : top + height, left : left + width] += part
+                covered[top : top + height, left : left + width] += 1
+        if total is None or covered is None:
+            raise ValueError("an image without pixels has no windows")
+        return total / covered
+
+    def _batches(self) -> Iterator[tuple[tuple[int, int], ...]]:
+        for start in range(0, len(self.corners), WINDOWS_AT_A_TIME):
+            yield self.corners[start : start + WINDOWS_AT_A_TIME]
 
 
 def starts(size: int, window: int, stride: int) -> list[int]:
@@ -65,14 +100,9 @@ def _bands(scores: Tensor, output: Size, chunk_bytes: int) -> Iterator[tuple[int
 
 
 def _resized_rows(scores: Tensor, output: Size, start: int, stop: int) -> Tensor:
-    """Rows ``start`` to ``stop`` of resized scores: (K, rows, W)."""
+    """Rows `start` to `stop` of resized scores: (K, rows, W)."""
     if output[0] == scores.shape[-2]:
         return resize_columns(scores[:, start:stop], output[1])
     weights = resize_matrix(scores.shape[-2], output[0])[start:stop]
     first, last = support(weights)
     return resize_columns(weights[:, first:last].to(scores.device) @ scores[:, first:last], output[1])
-
-
-def _chunks(corners: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
-    for start in range(0, len(corners), size):
-        yield corners[start : start + size]

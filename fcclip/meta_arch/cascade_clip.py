@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from torch import Tensor, nn
 
+from fcclip.clip.patches import PatchFeatures
 from fcclip.meta_arch.zegclip import Encoder, build_decoder, build_descriptor
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.zero_shot.decoder import MaskDecoder
@@ -22,8 +23,8 @@ class CascadeCLIP(ZeroShotModel):
 
     Args:
         block_groups: numbers of the blocks whose patches each decoder sees, from 0 or, if negative, from the end.
-        descriptors, decoders: one a group.
-        shared: arguments of :class:`ZeroShotModel`.
+        descriptors, decoders: one per group.
+        shared: arguments of `ZeroShotModel`.
 
     Source: Li et al., "Cascade-CLIP: Cascaded Vision-Language Embeddings Alignment for Zero-Shot Semantic
     Segmentation", ICML 2024, figure 3.
@@ -55,12 +56,14 @@ class CascadeCLIP(ZeroShotModel):
             "decoders": [build_decoder(cfg, backbone) for _ in groups],
         }
 
-    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
-        features = self.backbone(images)
+    def decode(self, images: Tensor) -> PatchFeatures:
+        return self.backbone(images)
+
+    def classify(self, decoded: PatchFeatures, text_embeddings: Tensor) -> Tensor:
         stages = zip(self.block_groups, self.aggregations, self.descriptors, self.decoders, strict=True)
         logits = []
         for group, aggregate, descriptor, decoder in stages:
-            patches = aggregate([features.patches[block % self.backbone.depth] for block in group])
-            queries = descriptor(text_embeddings, features.image)
+            patches = aggregate([decoded.patches[block % self.backbone.depth] for block in group])
+            queries = descriptor(text_embeddings, decoded.image)
             logits.append(decoder(queries, patches))
         return torch.stack(logits).sum(dim=0)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from fcclip.clip.vit import ViTCLIP
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.zero_shot.labels import pseudo_labels
-from fcclip.weights import WeightState
 
 TEMPERATURE = 100.0  # CLIP's own, at which its training ended
 
@@ -23,7 +22,7 @@ class DenseCLIP(ZeroShotModel):
     """Training-free segmentation: the patches' values are compared with the class names.
 
     Args:
-        shared: arguments of :class:`ZeroShotModel`.
+        shared: arguments of `ZeroShotModel`.
 
     Source: Zhou et al., "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022, section 3.2.
     """
@@ -32,28 +31,30 @@ class DenseCLIP(ZeroShotModel):
 
     @configurable
     def __init__(self, **shared: Any) -> None:
-        super().__init__(**shared)
-        self.weights = WeightState(shared["backbone"], shared["allow_random_weights"], has_head=False)
+        super().__init__(**shared, has_head=False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         backbone: ViTCLIP = build_backbone(cfg)
         return cls.shared_arguments(cfg, backbone)
 
-    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
-        return compare(self.backbone.value_patches(images), text_embeddings)
+    def decode(self, images: Tensor) -> Tensor:
+        return self.backbone.value_patches(images)
+
+    def classify(self, decoded: Tensor, text_embeddings: Tensor) -> Tensor:
+        return compare(decoded, text_embeddings)
 
 
 @META_ARCH_REGISTRY.register()
 class DenseCLIPPlus(ZeroShotModel):
     """A small head on the same patches, trained on the labels of seen classes and on guesses for unseen ones.
 
-    The guesses are those of :class:`DenseCLIP` at first and the model's own afterwards.
+    The guesses are those of `DenseCLIP` at first and the model's own afterwards.
 
     Args:
         refine: patches (B, E, h, w) -> what is added to them, of the same shape.
         guided_iterations: training steps in which CLIP guesses.
-        shared: arguments of :class:`ZeroShotModel`.
+        shared: arguments of `ZeroShotModel`.
 
     Source: MaskCLIP+ of the same paper, section 3.4 (there with a DeepLab as the student).
     """
@@ -77,22 +78,24 @@ class DenseCLIPPlus(ZeroShotModel):
             "guided_iterations": cfg.MODEL.ZERO_SHOT.GUIDED_ITERATIONS,
         }
 
-    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
+    def decode(self, images: Tensor) -> Tensor:
         patches = self.backbone.value_patches(images)
-        return compare(F.normalize(patches + self.refine(patches), dim=1), text_embeddings)
+        return F.normalize(patches + self.refine(patches), dim=1)
 
-    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def classify(self, decoded: Tensor, text_embeddings: Tensor) -> Tensor:
+        return compare(decoded, text_embeddings)
+
+    def losses_of_crops(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         guided = self.setting == "transductive" and self.steps < self.guided_iterations
         self.steps += 1
         if not guided:
-            return super().losses(images, labels)
-        logits = self.class_logits(images, self.vocabularies.classifier(True, self.device))
+            return super().losses_of_crops(images, labels)
+        logits = self.class_logits(self.decode(images), self._train_text(), (images.shape[-2], images.shape[-1]))
         return self.criterion(logits, self._guided_labels(images, labels))
 
     @torch.no_grad()
     def _guided_labels(self, images: Tensor, labels: Tensor) -> Tensor:
-        text = self.vocabularies.classifier(True, self.device).embeddings
-        logits = compare(self.backbone.value_patches(images), text)
+        logits = compare(self.backbone.value_patches(images), self._train_text().embeddings)
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
         return pseudo_labels(labels, logits, self.vocabularies.unseen)
 

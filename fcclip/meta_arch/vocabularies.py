@@ -1,7 +1,9 @@
-"""The two vocabularies of a model: the classes it is trained on and those it is asked for."""
+"""The classes that a model is trained on and those it is asked for, each with its text embeddings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,68 +13,114 @@ from fcclip.text import NameEmbedder, TextClassifier
 from fcclip.vocabulary import Vocabulary
 
 
-class VocabularyPair:
-    """Training and test vocabulary with their text classifiers, each made when it is first needed.
+@dataclass(frozen=True)
+class EncodedVocabulary:
+    """A vocabulary as a model is asked for it. It belongs to whoever asks, and is never changed.
+
+    Attributes:
+        vocabulary: C classes.
+        text: their names as unit vectors.
+        seen: (C,) bool, which of them the model was trained on.
+    """
+
+    vocabulary: Vocabulary
+    text: TextClassifier
+    seen: Tensor
+
+    def to(self, device: torch.device) -> EncodedVocabulary:
+        """The same on another device."""
+        if self.seen.device == device:
+            return self
+        return EncodedVocabulary(self.vocabulary, self.text.to(device), self.seen.to(device))
+
+
+class Vocabularies:
+    """The classes of training and those asked for.
+
+    Names are encoded when a vocabulary is set. The classes of the datasets that a model is built with are encoded when
+    they are first needed, and once more after other weights were loaded.
 
     Args:
         embedder: turns names into embeddings.
         train_metadata, test_metadata: Detectron2 metadata that name the classes.
-        vocabulary_dir: see :meth:`Vocabulary.from_metadata`.
+        vocabulary_dir: see `Vocabulary.from_metadata`.
     """
 
     def __init__(
         self, embedder: NameEmbedder, train_metadata: Any, test_metadata: Any, vocabulary_dir: str = ""
     ) -> None:
         self._embedder = embedder
-        self._metadata = {True: train_metadata, False: test_metadata}
         self._directory = vocabulary_dir
-        self._vocabularies: dict[bool, Vocabulary] = {}
-        self._classifiers: dict[bool, TextClassifier] = {}
-        self._seen: Tensor | None = None
+        self._train_metadata, self._test_metadata = train_metadata, test_metadata
+        self._train_vocabulary: Vocabulary | None = None
+        self._test_vocabulary: Vocabulary | None = None
+        self._train: EncodedVocabulary | None = None
+        self._test: EncodedVocabulary | None = None
 
     @property
-    def train(self) -> Vocabulary:
-        return self._vocabulary(training=True)
+    def train_vocabulary(self) -> Vocabulary:
+        """The classes of training."""
+        if self._train_vocabulary is None:
+            self._train_vocabulary = Vocabulary.from_metadata(self._train_metadata, self._directory)
+        return self._train_vocabulary
 
     @property
-    def test(self) -> Vocabulary:
-        return self._vocabulary(training=False)
+    def test_vocabulary(self) -> Vocabulary:
+        """The classes asked for."""
+        if self._test_vocabulary is None:
+            self._test_vocabulary = Vocabulary.from_metadata(self._test_metadata, self._directory)
+        return self._test_vocabulary
 
-    @test.setter
-    def test(self, vocabulary: Vocabulary) -> None:
-        self._vocabularies[False] = vocabulary
-        self._classifiers.pop(False, None)
-        self._seen = None
+    def train(self, device: torch.device) -> EncodedVocabulary:
+        """The classes of training, encoded."""
+        if self._train is None:
+            self._train = self._encode(self.train_vocabulary, [True] * len(self.train_vocabulary))
+        self._train = self._train.to(device)
+        return self._train
 
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Take other classes as the test vocabulary."""
-        self.test = vocabulary
+    def test(self, device: torch.device) -> EncodedVocabulary:
+        """The classes asked for, encoded."""
+        classes = self._test
+        if classes is None:
+            vocabulary = self.test_vocabulary
+            classes = self._encode(vocabulary, self._seen_flags(vocabulary, self._test_metadata))
+        self._test = classes.to(device)
+        return self._test
 
-    def set_test_metadata(self, metadata: Any) -> None:
-        """Take the classes of another dataset as the test vocabulary."""
-        self.test = Vocabulary.from_metadata(metadata, self._directory)
+    def encode(self, vocabulary: Vocabulary) -> EncodedVocabulary:
+        """Encode classes, without asking for them from now on.
 
-    def classifier(self, training: bool, device: torch.device) -> TextClassifier:
-        """The text classifier of the training or the test vocabulary."""
-        known = self._classifiers.get(training)
-        if known is None or known.embeddings.device != device:
-            known = self._embedder.build_classifier(self._vocabulary(training)).to(device)
-            self._classifiers[training] = known
-        return known
+        Raises:
+            ValueError: if a name is too long for CLIP's text tower.
+        """
+        return self._encode(vocabulary, self._seen_flags(vocabulary, None))
 
-    def seen(self, device: torch.device) -> Tensor:
-        """Which test classes share a name with a training class: (C,) bool."""
-        if self._seen is None:
-            self._seen = torch.tensor(self.test.seen_in(self.train))
-        self._seen = self._seen.to(device)
-        return self._seen
+    def embed(self, names: Sequence[str]) -> Tensor:
+        """Names -> (n, E) unit rows on the CPU."""
+        return self._embedder.embed(names)
+
+    def ask_for(self, classes: EncodedVocabulary, metadata: Any = None) -> None:
+        """Ask for these classes from now on.
+
+        Args:
+            classes: as `encode` gives them.
+            metadata: of the dataset that they are those of, if they are.
+        """
+        self._test, self._test_vocabulary, self._test_metadata = classes, classes.vocabulary, metadata
+
+    def ask_for_dataset(self, metadata: Any) -> None:
+        """Ask for the classes of a dataset from now on."""
+        vocabulary = Vocabulary.from_metadata(metadata, self._directory)
+        self.ask_for(self._encode(vocabulary, self._seen_flags(vocabulary, metadata)), metadata)
 
     def forget_embeddings(self) -> None:
         """Encode again when next needed, because the weights have changed."""
-        self._classifiers.clear()
+        self._train = self._test = None
         self._embedder.forget()
 
-    def _vocabulary(self, training: bool) -> Vocabulary:
-        if training not in self._vocabularies:
-            self._vocabularies[training] = Vocabulary.from_metadata(self._metadata[training], self._directory)
-        return self._vocabularies[training]
+    def _encode(self, vocabulary: Vocabulary, seen: list[bool]) -> EncodedVocabulary:
+        return EncodedVocabulary(vocabulary, self._embedder.build_classifier(vocabulary), torch.tensor(seen))
+
+    def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:
+        """Which classes were trained on; `metadata` is that of the dataset that they are those of, if they are."""
+        return vocabulary.seen_in(self.train_vocabulary)

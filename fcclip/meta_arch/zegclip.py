@@ -9,6 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from torch import Tensor
 
 from fcclip.clip.dense_convnext import DenseConvNeXtCLIP
+from fcclip.clip.patches import PatchFeatures
 from fcclip.clip.vit import ViTCLIP
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.zero_shot.decoder import MaskDecoder
@@ -24,7 +25,7 @@ class ZegCLIP(ZeroShotModel):
     Args:
         descriptor: class names and image to queries.
         decoder: queries and patches to masks.
-        shared: arguments of :class:`ZeroShotModel`.
+        shared: arguments of `ZeroShotModel`.
 
     Source: Zhou et al., "ZegCLIP: Towards Adapting CLIP for Zero-shot Semantic Segmentation", CVPR 2023, figure 2.
     """
@@ -44,10 +45,12 @@ class ZegCLIP(ZeroShotModel):
             "decoder": build_decoder(cfg, backbone),
         }
 
-    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
-        features = self.backbone(images)
-        queries = self.descriptor(text_embeddings, features.image)
-        return self.decoder(queries, features.patches[self.backbone.depth - 1])
+    def decode(self, images: Tensor) -> PatchFeatures:
+        return self.backbone(images)
+
+    def classify(self, decoded: PatchFeatures, text_embeddings: Tensor) -> Tensor:
+        queries = self.descriptor(text_embeddings, decoded.image)
+        return self.decoder(queries, decoded.patches[self.backbone.depth - 1])
 
 
 def build_descriptor(cfg: CfgNode, backbone: Encoder) -> RelationshipDescriptor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,69 +14,71 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from fcclip.clip.base import ClipBackbone
-from fcclip.inference.masks import chunk_bytes_of
-from fcclip.inference.sliding import resize_scores, resized_labels, slide
-from fcclip.meta_arch.vocabulary_model import VocabularyModel
-from fcclip.meta_arch.zero_shot_vocabularies import TEMPLATES, ZeroShotVocabularies, read_embeddings
+from fcclip.inference.masks import Size, chunk_bytes_of
+from fcclip.inference.sliding import Windows, resize_scores, resized_labels
+from fcclip.meta_arch.base import OpenVocabularyModel, training_metadata
+from fcclip.meta_arch.vocabularies import EncodedVocabulary
+from fcclip.meta_arch.zero_shot_vocabularies import ZERO_SHOT_TEMPLATES, ZeroShotVocabularies, read_embeddings
 from fcclip.modeling.zero_shot.labels import IGNORE, pseudo_labels, seen_labels
 from fcclip.modeling.zero_shot.loss import build_loss, pixel_accuracy
 from fcclip.text import TextClassifier
-from fcclip.weights import WeightState
 
 
-class ZeroShotModel(VocabularyModel, ABC):
+@dataclass(frozen=True)
+class EncodedWindows:
+    """An image, decoded window by window.
+
+    Attributes:
+        windows: where they lie.
+        decoded: what `ZeroShotModel.decode` said of each batch of them.
+        output: height and width of the results.
+    """
+
+    windows: Windows
+    decoded: list[Any]
+    output: Size
+
+
+class ZeroShotModel(OpenVocabularyModel):
     """Semantic segmentation of seen and unseen classes by matching names with the patches of a CLIP.
 
-    A subclass says how: it implements :meth:`patch_logits`.
+    A subclass implements `decode`, which looks at images, and `classify`, which compares names with what was seen.
 
     Args:
-        backbone: the CLIP.
         vocabularies: classes of training and test.
         setting: inductive (unseen pixels are ignored), transductive (they get pseudo labels) or fully_supervised.
         loss: nel or softmax.
         mask_weight, dice_weight: of the losses.
         seen_penalty: subtracted from the score of seen classes, which the model prefers unduly.
-        pixel_mean, pixel_std: by channel, in the 0..255 range.
         crop_size, stride: of the window that slides over a test image, in pixels; training images are padded to a crop.
         chunk_bytes: of class scores at the size of the result that are held at a time, besides the result.
-        allow_random_weights: run although weights were not loaded.
+        shared: arguments of `OpenVocabularyModel`.
     """
 
     vocabularies: ZeroShotVocabularies
-    pixel_std: Tensor
     has_unused_parameters = True  # the decoders' self-attention, and what follows the last layer's scores
 
     def __init__(
         self,
         *,
-        backbone: ClipBackbone,
         vocabularies: ZeroShotVocabularies,
         setting: str,
         loss: str,
         mask_weight: float,
         dice_weight: float,
         seen_penalty: float,
-        pixel_mean: list[float],
-        pixel_std: list[float],
         crop_size: int,
         stride: int,
         chunk_bytes: int,
-        allow_random_weights: bool,
+        **shared: Any,
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.vocabularies = vocabularies
+        super().__init__(vocabularies=vocabularies, **shared)
         self.setting = setting
         self.mutually_exclusive = loss == "softmax"
         self.criterion = build_loss(loss, vocabularies.num_training_classes, mask_weight, dice_weight)
         self.seen_penalty = seen_penalty
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.crop_size, self.stride = crop_size, stride
         self.chunk_bytes = chunk_bytes
-        self.semantic_labels_only = False
-        self.weights = WeightState(backbone, allow_random_weights)
-        self.register_load_state_dict_post_hook(_after_loading)
 
     @staticmethod
     def shared_arguments(cfg: CfgNode, backbone: ClipBackbone) -> dict[str, Any]:
@@ -98,45 +101,33 @@ class ZeroShotModel(VocabularyModel, ABC):
         }
 
     @abstractmethod
-    def patch_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) and unit text rows (K, E) -> a logit a row and patch, (B, K, h, w)."""
+    def decode(self, images: Tensor) -> Any:
+        """What the network says of normalised images (B, 3, H, W) before it knows a class; `classify` takes it."""
+
+    @abstractmethod
+    def classify(self, decoded: Any, text_embeddings: Tensor) -> Tensor:
+        """What was decoded and unit text rows (K, E) -> one logit per row and patch, (B, K, h, w)."""
 
     def mask_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
         """How likely each pixel is to be what each text says.
 
         Args:
-            images: (B, 3, H, W), normalised with ``pixel_mean`` and ``pixel_std``.
+            images: (B, 3, H, W), normalised with `pixel_mean` and `pixel_std`.
             text_embeddings: (K, E) unit rows.
 
         Returns:
             (B, K, H, W), before the sigmoid.
         """
-        return _upsample(self.patch_logits(images, text_embeddings), images)
+        return _upsample(self.classify(self.decode(images), text_embeddings), _size(images))
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
-        """Losses in training, results otherwise.
+    def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """The weighted losses; the ground truth is `sem_seg` (H, W) int64, class ids, 255 where ignored."""
+        images = [self.normalize(x["image"]) for x in batched_inputs]
+        return self.losses_of_crops(*self._training_batch(images, batched_inputs))
 
-        Args:
-            batched_inputs: by image ``image`` (3, H, W), RGB in 0..255; for training ``sem_seg`` (H, W) int64, class
-                ids of the training dataset and 255 where ignored; for results optionally ``height`` and ``width``.
-
-        Returns:
-            In training the weighted losses by name. Otherwise by image ``sem_seg``: (C, height, width) scores, or
-            (height, width) labels with ``semantic_labels_only``.
-
-        Raises:
-            RuntimeError: if weights were not loaded.
-        """
-        self.weights.check(self.training)
-        images = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
-        if self.training:
-            return self.losses(*self._training_batch(images, batched_inputs))
-        with torch.no_grad():
-            return [self._result(image, x) for image, x in zip(images, batched_inputs, strict=True)]
-
-    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses_of_crops(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Weighted losses of normalised images (B, 3, H, W) and their label maps (B, H, W)."""
-        logits = self.class_logits(images, self.vocabularies.classifier(True, self.device))
+        logits = self.class_logits(self.decode(images), self._train_text(), _size(images))
         labels = self.training_labels(labels, logits)
         log_scalar("pixel_accuracy", pixel_accuracy(logits, labels))
         return self.criterion(logits, labels)
@@ -145,28 +136,44 @@ class ZeroShotModel(VocabularyModel, ABC):
         """What the loss compares logits (B, K, H, W) with, made of ground truth (B, H, W) as the setting says."""
         unseen = self.vocabularies.unseen
         if self.setting == "inductive":
-            return seen_labels(labels, unseen, self.vocabularies.classes)
+            return seen_labels(labels, unseen, self.vocabularies.num_classes)
         return pseudo_labels(labels, logits, unseen) if unseen else labels
 
-    def class_logits(self, images: Tensor, text: TextClassifier) -> Tensor:
-        """Mask logits (B, C, H, W) of classes; of a class's synonyms the best one counts, patch by patch."""
-        logits = self.patch_logits(images, text.embeddings)
+    def encode(self, batched_inputs: list[dict[str, Any]]) -> list[EncodedWindows]:
+        """Decode the windows of each image."""
+        return [self._encode_image(self.normalize(x["image"]), x) for x in batched_inputs]
+
+    def answer(self, encoded: EncodedWindows, classes: EncodedVocabulary, labels_only: bool = False) -> dict[str, Any]:
+        """See `OpenVocabularyModel.answer`; there is `sem_seg` alone."""
+        classes = classes.to(self.device)
+        size = encoded.windows.window_size
+        scores = encoded.windows.average(self.class_scores(decoded, classes, size) for decoded in encoded.decoded)
+        resize = resized_labels if labels_only else resize_scores
+        return {"sem_seg": resize(scores, encoded.output, self.chunk_bytes)}
+
+    def class_logits(self, decoded: Any, text: TextClassifier, size: Size) -> Tensor:
+        """Mask logits (B, C, *size) of classes; of a class's synonyms the best one counts, patch by patch."""
+        logits = self.classify(decoded, text.embeddings)
         if text.rows_of_class.shape[1] > 1:
             logits = logits[:, text.rows_of_class].amax(dim=2)
-        return _upsample(logits, images)
+        return _upsample(logits, size)
 
-    def window_scores(self, images: Tensor) -> Tensor:
-        """Scores (B, C, H, W) of the classes asked for in normalised images of about the size of a crop."""
-        logits = self.class_logits(images, self.vocabularies.classifier(False, self.device)).float()
+    def class_scores(self, decoded: Any, classes: EncodedVocabulary, size: Size) -> Tensor:
+        """Scores (B, C, *size) of classes in what was decoded of images of about the size of a crop."""
+        logits = self.class_logits(decoded, classes.text, size).float()
         probability = logits.softmax(dim=1) if self.mutually_exclusive else logits.sigmoid()
-        penalty = self.seen_penalty * self.vocabularies.seen(self.device)
+        penalty = self.seen_penalty * classes.seen
         return probability - penalty[:, None, None]
 
-    def _result(self, image: Tensor, example: dict[str, Any]) -> dict[str, Any]:
-        scores = slide(image, self.window_scores, self.crop_size, self.stride)
-        output = (example.get("height", image.shape[-2]), example.get("width", image.shape[-1]))
-        resize = resized_labels if self.semantic_labels_only else resize_scores
-        return {"sem_seg": resize(scores, output, self.chunk_bytes)}
+    def _encode_image(self, image: Tensor, example: dict[str, Any]) -> EncodedWindows:
+        windows = Windows.of(image, self.crop_size, self.stride)
+        decoded = [self.decode(crops) for crops in windows.crops(image)]
+        return EncodedWindows(
+            windows, decoded, (example.get("height", image.shape[-2]), example.get("width", image.shape[-1]))
+        )
+
+    def _train_text(self) -> TextClassifier:
+        return self.vocabularies.train(self.device).text
 
     def _training_batch(self, images: list[Tensor], batched_inputs: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         """Images and label maps, padded right and below to the crop: images with 0, labels with 255."""
@@ -184,8 +191,12 @@ class ZeroShotModel(VocabularyModel, ABC):
         return batch, labels
 
 
-def _upsample(logits: Tensor, images: Tensor) -> Tensor:
-    return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+def _upsample(logits: Tensor, size: Size) -> Tensor:
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def _size(images: Tensor) -> Size:
+    return images.shape[-2], images.shape[-1]
 
 
 def log_scalar(name: str, value: Tensor) -> None:
@@ -197,19 +208,13 @@ def log_scalar(name: str, value: Tensor) -> None:
     storage.put_scalar(name, value.item())
 
 
-def _after_loading(model: ZeroShotModel, keys: Any) -> None:
-    model.weights.update(keys.missing_keys)
-    model.vocabularies.forget_embeddings()
-
-
 def _vocabularies(cfg: CfgNode, backbone: ClipBackbone) -> ZeroShotVocabularies:
     node = cfg.MODEL.ZERO_SHOT
-    if node.TEMPLATES not in TEMPLATES:
-        raise ValueError(f"MODEL.ZERO_SHOT.TEMPLATES must be one of {', '.join(TEMPLATES)}, not {node.TEMPLATES!r}")
-    if not cfg.DATASETS.TRAIN:
-        raise ValueError("DATASETS.TRAIN is empty; name a dataset, whose classes the model then knows")
-    train = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
-    test = MetadataCatalog.get((cfg.DATASETS.TEST or cfg.DATASETS.TRAIN)[0])
+    if node.TEMPLATES not in ZERO_SHOT_TEMPLATES:
+        known = ", ".join(ZERO_SHOT_TEMPLATES)
+        raise ValueError(f"MODEL.ZERO_SHOT.TEMPLATES must be one of {known}, not {node.TEMPLATES!r}")
+    train = training_metadata(cfg.DATASETS.TRAIN)
+    test = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else train
     given = read_embeddings(node.TEXT_EMBEDDINGS, test, backbone.dim_latent) if node.TEXT_EMBEDDINGS else {}
-    embedder = backbone.name_embedder(cfg.MODEL.FC_CLIP.TEXT_CACHE, TEMPLATES[node.TEMPLATES], given)
+    embedder = backbone.name_embedder(cfg.MODEL.FC_CLIP.TEXT_CACHE, ZERO_SHOT_TEMPLATES[node.TEMPLATES], given)
     return ZeroShotVocabularies(embedder, train, test, node.SETTING, cfg.MODEL.FC_CLIP.VOCABULARY_DIR)

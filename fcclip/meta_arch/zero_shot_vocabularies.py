@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fcclip.meta_arch.vocabularies import VocabularyPair
+from fcclip.meta_arch.vocabularies import Vocabularies
 from fcclip.text import NameEmbedder
 from fcclip.vocabulary import Vocabulary
 
@@ -27,16 +27,18 @@ MULTIPLE_TEMPLATES = (
     "This is the {} in the scene.",
     "This is one {} in the scene.",
 )
-TEMPLATES = {"single": SINGLE_TEMPLATE, "multiple": MULTIPLE_TEMPLATES}
+ZERO_SHOT_TEMPLATES = {"single": SINGLE_TEMPLATE, "multiple": MULTIPLE_TEMPLATES}
 
 
-class ZeroShotVocabularies(VocabularyPair):
-    """Training and test vocabulary of a model of which some classes are unseen in training.
+class ZeroShotVocabularies(Vocabularies):
+    """The classes of a model of which some are unseen in training, and those asked for.
 
-    The metadata's ``unseen_classes`` are the ids of those. Inductive training does not know them; the others do.
+    The metadata's `unseen_classes` are the ids of the unseen ones, which inductive training does not know, the others
+    do. Of the classes of a dataset those are seen that its metadata says: all without `unseen_classes`, or after
+    fully supervised training. Of the user's, those are seen that share a name with a class seen in training.
 
     Args:
-        embedder, train_metadata, test_metadata, vocabulary_dir: see :class:`VocabularyPair`.
+        embedder, train_metadata, test_metadata, vocabulary_dir: see `Vocabularies`.
         setting: inductive, transductive or fully_supervised.
     """
 
@@ -52,51 +54,27 @@ class ZeroShotVocabularies(VocabularyPair):
         if setting not in SETTINGS:
             raise ValueError(f"MODEL.ZERO_SHOT.SETTING must be one of {', '.join(SETTINGS)}, not {setting!r}")
         self._setting = setting
-        self._all = Vocabulary.from_metadata(train_metadata, vocabulary_dir)
-        self.classes = len(self._all)
+        every_class = Vocabulary.from_metadata(train_metadata, vocabulary_dir)
+        self.num_classes = len(every_class)
         self.unseen = () if setting == "fully_supervised" else unseen_classes(train_metadata)
         if setting == "transductive" and not self.unseen:
             raise ValueError(
                 f'dataset "{train_metadata.name}" has no unseen_classes, which transductive training needs; train with '
                 "MODEL.ZERO_SHOT.SETTING fully_supervised"
             )
-        self._test_metadata: Any = test_metadata  # None once the user has named the classes
+        self._seen_vocabulary = _without(every_class, self.unseen)
+        self._train_vocabulary = self._seen_vocabulary if setting == "inductive" else every_class
 
     @property
     def num_training_classes(self) -> int:
         """How many class maps the loss sees."""
-        return self.classes - (len(self.unseen) if self._setting == "inductive" else 0)
+        return len(self.train_vocabulary)
 
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Take the user's classes as the test vocabulary."""
-        self.test = vocabulary
-        self._test_metadata = None
-
-    def set_test_metadata(self, metadata: Any) -> None:
-        super().set_test_metadata(metadata)
-        self._test_metadata = metadata
-
-    def seen(self, device: torch.device) -> Tensor:
-        """Which test classes count as seen, (C,) bool.
-
-        Those of a dataset are as its metadata says (all of them without ``unseen_classes``, or after fully supervised
-        training); the user's are seen if they share a name with a class seen in training.
-        """
-        if self._seen is None:
-            self._seen = torch.tensor(self._seen_flags())
-        self._seen = self._seen.to(device)
-        return self._seen
-
-    def _seen_flags(self) -> list[bool]:
-        if self._test_metadata is None:
-            return self.test.seen_in(_without(self._all, self.unseen))
-        unseen = () if self._setting == "fully_supervised" else unseen_classes(self._test_metadata)
-        return [index not in unseen for index in range(len(self.test))]
-
-    def _vocabulary(self, training: bool) -> Vocabulary:
-        if training:
-            return _without(self._all, self.unseen) if self._setting == "inductive" else self._all
-        return super()._vocabulary(training)
+    def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:
+        if metadata is None:
+            return vocabulary.seen_in(self._seen_vocabulary)
+        unseen = () if self._setting == "fully_supervised" else unseen_classes(metadata)
+        return [index not in unseen for index in range(len(vocabulary))]
 
 
 def unseen_classes(metadata: Any) -> tuple[int, ...]:
@@ -105,11 +83,11 @@ def unseen_classes(metadata: Any) -> tuple[int, ...]:
 
 
 def read_embeddings(path: str | Path, metadata: Any, width: int) -> dict[str, Tensor]:
-    """Read published text embeddings: a .npy file with a row a class, in the order of the dataset's classes.
+    """Read published text embeddings: a .npy file with one row per class, in the order of the dataset's classes.
 
     Args:
         path: the file, float16 or float32.
-        metadata: its ``stuff_classes`` are the names of the rows.
+        metadata: its `stuff_classes` are the names of the rows.
         width: E, the width of a row.
 
     Returns:

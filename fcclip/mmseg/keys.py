@@ -19,7 +19,7 @@ CLIP_LOGIT_SCALE = math.log(100)
 
 @dataclass(frozen=True)
 class Rename:
-    """A rule between a published and our name, both ways; ``{n}`` is a number, ``{rest}`` whatever follows."""
+    """A rule between a published and our name, both ways; `{n}` is a number, `{rest}` whatever follows."""
 
     published: str
     ours: str
@@ -80,7 +80,7 @@ def to_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a state dict of ours, which must hold the CLIP too; the inverse of :func:`to_ours`.
+    """Rename a state dict of ours, which must hold the CLIP too; the inverse of `to_ours`.
 
     Raises:
         ValueError: it has a tensor that the published systems have no place for.

@@ -1,4 +1,4 @@
-"""Multi-head attention on PyTorch's fused kernel, with the parameter names of ``nn.MultiheadAttention``."""
+"""Multi-head attention on PyTorch's fused kernel, with the parameter names of `nn.MultiheadAttention`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 class MultiheadAttention(nn.Module):
     """Scaled dot-product attention over batch-first sequences.
 
-    Differs from ``nn.MultiheadAttention`` in that one mask may serve all heads and no attention weights are returned,
+    Differs from `nn.MultiheadAttention` in that one mask may serve all heads and no attention weights are returned,
     so that nothing of size (heads, queries, keys) is kept.
 
     Args:
         width: channels of queries, keys, values and output.
-        heads: must divide ``width``.
+        heads: must divide `width`.
     """
 
     def __init__(self, width: int, heads: int) -> None:

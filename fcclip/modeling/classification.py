@@ -37,7 +37,7 @@ def geometric_ensemble(in_vocab: Tensor, out_vocab: Tensor, exponents: Tensor) -
     Args:
         in_vocab: (B, Q, C + 1) logits of the trained classifier, void last.
         out_vocab: (B, Q, C) logits of CLIP.
-        exponents: share of ``out_vocab`` by class, (C,), or by query and class, (B, Q, C).
+        exponents: share of `out_vocab` by class, (C,), or by query and class, (B, Q, C).
 
     Returns:
         (B, Q, C + 1) log-probabilities; void keeps the probability that the trained classifier gives it.

@@ -9,6 +9,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
+from fcclip.modeling.decoded import QueryMasks
 from fcclip.modeling.transformer_decoder import TRANSFORMER_DECODER_REGISTRY
 from fcclip.text import TextClassifier
 
@@ -18,17 +19,15 @@ class FCCLIPHead(nn.Module):
     """Backbone features and a text classifier in, masks and their class logits out.
 
     Args:
-        pixel_decoder: has ``forward_features``.
+        pixel_decoder: has `forward_features`.
         predictor: the transformer decoder.
-        num_classes: classes of the training vocabulary, without void.
     """
 
     @configurable
-    def __init__(self, *, pixel_decoder: Any, predictor: Any, num_classes: int) -> None:
+    def __init__(self, *, pixel_decoder: Any, predictor: Any) -> None:
         super().__init__()
         self.pixel_decoder = pixel_decoder
         self.predictor = predictor
-        self.num_classes = num_classes
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -43,16 +42,18 @@ class FCCLIPHead(nn.Module):
         return {
             "pixel_decoder": pixel_decoder(cfg, {name: input_shape[name] for name in head.IN_FEATURES}),
             "predictor": predictor(cfg, head.CONVS_DIM),
-            "num_classes": head.NUM_CLASSES,
         }
 
     def forward(self, features: dict[str, Tensor], text: TextClassifier) -> dict[str, Any]:
-        """See :meth:`MultiScaleMaskedTransformerDecoder.forward` for the result."""
+        """What training needs; see `MultiScaleMaskedTransformerDecoder.forward`."""
         mask_features, _, levels = self.pixel_decoder.forward_features(features)
         return self.predictor(levels, mask_features, text)
 
-    def decode(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """See :meth:`MultiScaleMaskedTransformerDecoder.decode`."""
+    def decode(self, features: dict[str, Tensor]) -> QueryMasks:
+        """What inference needs before it is asked for classes."""
         mask_features, _, levels = self.pixel_decoder.forward_features(features)
-        masks, embeddings = self.predictor.decode(levels, mask_features)
-        return masks, embeddings
+        return self.predictor.decode(levels, mask_features)
+
+    def classify(self, embeddings: Tensor, text: TextClassifier) -> Tensor:
+        """Class logits (B, Q, C) of the trained classifier, given the embeddings of masks (B, Q, E)."""
+        return self.predictor.classify(embeddings, text)

@@ -96,7 +96,7 @@ class HungarianMatcher:
         return [Match(*pair) for pair in torch.from_numpy(pairs).to(targets.labels.device)]
 
     def _costs(self, output: Mapping[str, Tensor], targets: Targets, rows: Tensor, points: Tensor) -> Tensor:
-        """Costs of one output between the queries and the ``rows`` (B, n) of each image: (B, Q, n) float32."""
+        """Costs of one output between the queries and the `rows` (B, n) of each image: (B, Q, n) float32."""
         # In half precision the sums over thousands of points would overflow.
         with torch.autocast(points.device.type, enabled=False):
             probabilities = output["pred_logits"].float().softmax(-1)

@@ -29,14 +29,14 @@ class MSDeformAttnPixelDecoder(nn.Module):
     """Turns backbone features into mask features and a pyramid for the transformer decoder.
 
     Args:
-        input_shape: channels by feature name; ``in_features`` and ``fine_feature`` are used.
+        input_shape: channels by feature name; `in_features` and `fine_feature` are used.
         in_features: the levels the transformer mixes, coarse to fine.
         fine_feature: the stride-4 level that the pyramid step adds.
         width: channels of all outputs.
         mask_dim: channels of the mask features.
         heads, layers, dropout: of the transformer.
-        attention_backend: see :class:`MSDeformAttn`.
-        activation_checkpointing: see :class:`DeformableEncoder`.
+        attention_backend: see `MSDeformAttn`.
+        activation_checkpointing: see `DeformableEncoder`.
 
     Source: Mask2Former (Cheng et al., CVPR 2022), section 3.2.2.
     """
@@ -89,7 +89,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         }
 
     def forward_features(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Decode; in float32 even under autocast, unless :attr:`allow_autocast` is set.
+        """Decode; in float32 even under autocast, unless `allow_autocast` is set.
 
         Args:
             features: backbone features by name.
@@ -117,7 +117,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
 class DeformableEncoder(nn.Module):
     """Transformer encoder over a flattened feature pyramid.
 
-    With ``activation_checkpointing`` a training step keeps the input of each layer only, and computes the layer again,
+    With `activation_checkpointing` a training step keeps the input of each layer only, and computes the layer again,
     with the same dropout, when its gradients are wanted (Chen et al., Training Deep Nets with Sublinear Memory Cost,
     2016).
     """

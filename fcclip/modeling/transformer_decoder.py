@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fcclip.clip.mask_pooling import mask_pool
 from fcclip.modeling.attention import MultiheadAttention
 from fcclip.modeling.classification import classify
+from fcclip.modeling.decoded import QueryMasks
 from fcclip.modeling.layers import MLP, xavier_init
 from fcclip.modeling.position_encoding import sine_encoding
 from fcclip.text import TextClassifier
@@ -33,7 +34,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
     Args:
         in_channels: channels of the three levels.
         width: channels of the queries.
-        queries, heads, layers, feedforward_width, pre_norm: as named.
+        num_queries, heads, layers, feedforward_width, pre_norm: as named.
         mask_dim: channels of the mask features.
         embed_dim: width of CLIP's joint embedding, in which masks are classified.
         project_inputs: put a 1x1 convolution before the levels even where their width fits.
@@ -47,7 +48,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
         in_channels: int,
         *,
         width: int,
-        queries: int,
+        num_queries: int,
         heads: int,
         feedforward_width: int,
         layers: int,
@@ -67,8 +68,8 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
             FeedForwardLayer(width, feedforward_width, pre_norm) for _ in range(layers)
         )
         self.decoder_norm = nn.LayerNorm(width)
-        self.query_feat = nn.Embedding(queries, width)
-        self.query_embed = nn.Embedding(queries, width)
+        self.query_feat = nn.Embedding(num_queries, width)
+        self.query_embed = nn.Embedding(num_queries, width)
         self.level_embed = nn.Embedding(LEVELS, width)
         projects = project_inputs or in_channels != width
         self.input_proj = nn.ModuleList(
@@ -85,7 +86,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
         return {
             "in_channels": in_channels,
             "width": node.HIDDEN_DIM,
-            "queries": node.NUM_OBJECT_QUERIES,
+            "num_queries": node.NUM_OBJECT_QUERIES,
             "heads": node.NHEADS,
             "feedforward_width": node.DIM_FEEDFORWARD,
             "layers": node.DEC_LAYERS - 1,  # the first supervised output is that of the bare queries
@@ -96,7 +97,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
         }
 
     def forward(self, levels: list[Tensor], mask_features: Tensor, text: TextClassifier) -> dict[str, Any]:
-        """Decode masks and classify them.
+        """Masks and class logits after every layer, as training compares them with the ground truth.
 
         Args:
             levels: three maps (B, D, h, w), coarse to fine.
@@ -104,18 +105,27 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
             text: C classes, void last.
 
         Returns:
-            ``pred_logits`` (B, Q, C) and ``pred_masks`` (B, Q, H/4, W/4) of the last layer; in training also
-            ``aux_outputs``, the same two of every earlier one.
+            `pred_logits` (B, Q, C) and `pred_masks` (B, Q, H/4, W/4) of the last layer, and `aux_outputs`, the same two
+            of the bare queries and of every earlier layer.
         """
-        if not self.training:
-            masks, embeddings = self.decode(levels, mask_features)
-            return {"pred_logits": self.classify(embeddings, text), "pred_masks": masks}
-        outputs = [self.predict(queries, mask_features, text) for queries in self._refine(levels, mask_features)]
+        outputs = []
+        for queries in self._refine(levels, mask_features):
+            masks = self._predict(queries, mask_features)
+            outputs.append({"pred_logits": self.classify(masks.embeddings, text), "pred_masks": masks.logits})
         return {**outputs[-1], "aux_outputs": outputs[:-1]}
 
-    def decode(self, levels: list[Tensor], mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        """What inference computes before it needs the classes: masks (B, Q, H/4, W/4) and embeddings (B, Q, E)."""
-        return self.embed(self._refine(levels, mask_features)[-1], mask_features)
+    def decode(self, levels: list[Tensor], mask_features: Tensor) -> QueryMasks:
+        """The masks of the last layer, for inference: no class is needed yet.
+
+        In float32 even under autocast, since they are compared with thresholds and with each other.
+        """
+        queries = self._refine(levels, mask_features)[-1]
+        with torch.autocast(queries.device.type, enabled=False):
+            return self._predict(queries.float(), mask_features.float())
+
+    def classify(self, embeddings: Tensor, text: TextClassifier) -> Tensor:
+        """Class logits (B, Q, C) of the embeddings of masks (B, Q, E)."""
+        return classify(embeddings, text, self.logit_scale)
 
     def _refine(self, levels: list[Tensor], mask_features: Tensor) -> list[Tensor]:
         """The queries (B, Q, D) before the first layer and after each."""
@@ -145,30 +155,12 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
             states.append(queries)
         return states
 
-    def embed(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks (B, Q, H/4, W/4) of queries (B, Q, D), and embeddings (B, Q, E) of the queries and what masks cover.
-
-        At inference in float32, since the results are compared with thresholds and with each other.
-        """
-        device = queries.device.type
-        with torch.autocast(device, enabled=self.training and torch.is_autocast_enabled(device)):
-            if not self.training:
-                queries, mask_features = queries.float(), mask_features.float()
-            decoded = self.decoder_norm(queries)
-            masks = self._masks(decoded, mask_features)
-            pooled = self._mask_pooling_proj(mask_pool(mask_features, masks))
-            return masks, self.class_embed(pooled + decoded)
-
-    def classify(self, embeddings: Tensor, text: TextClassifier) -> Tensor:
-        """Class logits (B, Q, C) of embeddings, at inference in float32."""
-        device = embeddings.device.type
-        with torch.autocast(device, enabled=self.training and torch.is_autocast_enabled(device)):
-            return classify(embeddings, text, self.logit_scale)
-
-    def predict(self, queries: Tensor, mask_features: Tensor, text: TextClassifier) -> dict[str, Tensor]:
-        """Masks and class logits of queries (B, Q, D); a mask is classified by its query and its pooled features."""
-        masks, embeddings = self.embed(queries, mask_features)
-        return {"pred_logits": self.classify(embeddings, text), "pred_masks": masks}
+    def _predict(self, queries: Tensor, mask_features: Tensor) -> QueryMasks:
+        """The masks of queries (B, Q, D); a mask's embedding is made of its query and of the features it covers."""
+        decoded = self.decoder_norm(queries)
+        masks = self._masks(decoded, mask_features)
+        pooled = self._mask_pooling_proj(mask_pool(mask_features, masks))
+        return QueryMasks(masks, self.class_embed(pooled + decoded), decoded)
 
     def _masks(self, decoded: Tensor, mask_features: Tensor) -> Tensor:
         return torch.einsum("bqc,bchw->bqhw", self.mask_embed(decoded), mask_features)
@@ -182,7 +174,7 @@ class MultiScaleMaskedTransformerDecoder(nn.Module):
 
 
 class _AttentionLayer(nn.Module):
-    """Attention with a residual and a layer norm: after it, or with ``pre_norm`` before it."""
+    """Attention with a residual and a layer norm: after it, or with `pre_norm` before it."""
 
     def __init__(self, width: int, heads: int, pre_norm: bool, attention_name: str) -> None:
         super().__init__()

@@ -6,10 +6,12 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
+from fcclip.clip.backbone import TrainableCLIP
 from fcclip.config import dtype_of_key
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.speed.compilation import compile_parts
 from fcclip.speed.cuda_graphs import GraphCache
+from fcclip.speed.half_precision import convert_decoders, convert_tower, convert_training_tower
 
 FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHANNELS_LAST", "True")
 
@@ -36,16 +38,32 @@ def accelerate(model: nn.Module, cfg: CfgNode) -> None:
     if node.CUDA_GRAPHS and model.device.type != "cuda":
         raise ValueError(f'CUDA graphs are for GPUs, not for "{model.device}"; leave MODEL.FC_CLIP.CUDA_GRAPHS off')
     if node.INFERENCE_DTYPE != "float32" or node.CHANNELS_LAST:
-        _convert(model, dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE), node.CHANNELS_LAST)
+        dtype = dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE)
+        if dtype == torch.float16 and model.device.type == "cpu":
+            raise ValueError("float16 is for GPUs; set MODEL.FC_CLIP.INFERENCE_DTYPE bfloat16 on a CPU")
+        convert_tower(model.backbone, dtype, node.CHANNELS_LAST)
+        if dtype != torch.float32:
+            convert_decoders(model, dtype)
     if node.COMPILE:
         compile_parts(model)
     if node.CUDA_GRAPHS:
-        model.replay = GraphCache(model.decode)
+        model.decode = GraphCache(model.decode)
 
 
-def _convert(model: FCCLIP, dtype: torch.dtype, channels_last: bool) -> None:
-    if dtype == torch.float16 and model.device.type == "cpu":
-        raise ValueError("float16 is for GPUs; set MODEL.FC_CLIP.INFERENCE_DTYPE bfloat16 on a CPU")
-    model.backbone.convert_image_tower(dtype, channels_last=channels_last)
-    model.decoder_dtype = dtype
-    model.sem_seg_head.pixel_decoder.allow_autocast = True
+def accelerate_training(model: nn.Module, cfg: CfgNode) -> None:
+    """Make training steps of a model, its weights loaded and on its device, as fast as MODEL.FC_CLIP allows.
+
+    With TRAINING_TOWER_DTYPE the frozen image tower computes in half precision.
+
+    Raises:
+        ValueError: if the type is unknown, or the tower is trained.
+    """
+    dtype = dtype_of_key("MODEL.FC_CLIP.TRAINING_TOWER_DTYPE", cfg.MODEL.FC_CLIP.TRAINING_TOWER_DTYPE)
+    if dtype == torch.float32 or not isinstance(model, FCCLIP):
+        return
+    if isinstance(model.backbone, TrainableCLIP):
+        raise ValueError(
+            "TrainableCLIP is trained in float32 or, with SOLVER.AMP.ENABLED, under autocast; leave "
+            "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE at float32"
+        )
+    convert_training_tower(model.backbone, dtype)

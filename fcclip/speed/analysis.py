@@ -40,7 +40,7 @@ def count_macs(model: nn.Module, side: int, classes: int) -> dict[str, int]:
         classes: number of names.
 
     Returns:
-        ``total``, ``backbone``, ``head`` (the rest), and ``published``: the total that the published tools count. Their
+        `total`, `backbone`, `head` (the rest), and `published`: the total that the published tools count. Their
         code resizes the upsampled masks once more, to the size that they have.
 
     Raises:

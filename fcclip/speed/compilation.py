@@ -56,7 +56,7 @@ class CompiledByShape:
 
     Args:
         function: of tensors, lists and dicts of tensors.
-        backend: see :func:`compile_parts`.
+        backend: see `compile_parts`.
         max_shapes: how many are compiled.
     """
 

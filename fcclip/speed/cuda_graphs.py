@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from fcclip.modeling.constants import collected_constants
+from fcclip.modeling.decoded import Decoded
 
 MAX_GRAPHS = 4  # each keeps the memory of a whole forward pass
 WARM_UP_RUNS = 3  # in the first runs kernels are compiled and chosen, which no graph can hold
 
-Function: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
+Function: TypeAlias = Callable[[Tensor], Decoded]
 
 
 class CudaGraph:
@@ -41,11 +42,11 @@ class CudaGraph:
         with collected_constants() as self._constants, recording:
             self._outputs = function(self._input)
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor) -> Decoded:
         """The function of another tensor of that shape; the results are the caller's own."""
         self._input.copy_(x)
         self._graph.replay()
-        return tuple(output.clone() for output in self._outputs)
+        return self._outputs.map(Tensor.clone)
 
 
 class GraphCache:
@@ -63,7 +64,7 @@ class GraphCache:
         self._function, self._capacity, self._record = function, capacity, record
         self._replays: dict[tuple[torch.Size, torch.dtype], Function] = {}  # the last used one last
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor) -> Decoded:
         key = (x.shape, x.dtype)
         replay = self._replays.pop(key, None)
         if replay is None:

@@ -2,15 +2,16 @@
 
 import pytest
 import torch
-from detectron2.modeling import build_model
 
+from fcclip.speed.acceleration import accelerate_training
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_cfg, tiny_model
 
 
 def tower_model(kind="convnext", dtype="bfloat16"):
-    model = tiny_model(kind, MODEL__FC_CLIP__TRAINING_TOWER_DTYPE=dtype)
+    model = tiny_model(kind)
     seed_by_name(model)
+    accelerate_training(model, tiny_cfg(kind, MODEL__FC_CLIP__TRAINING_TOWER_DTYPE=dtype))
     return model
 
 
@@ -53,6 +54,7 @@ def test_loaded_weights_are_converted_again() -> None:
     old = model.backbone.training_features(images())["res5"]
     changed = {name: 1.1 * x if x.is_floating_point() else x for name, x in model.state_dict().items()}
     model.load_state_dict(changed)
+    accelerate_training(model, tiny_cfg(MODEL__FC_CLIP__TRAINING_TOWER_DTYPE="bfloat16"))
     new = model.backbone.training_features(images())["res5"]
     exact = model.backbone(images())["res5"]
     assert (new - exact).norm() < 0.05 * exact.norm()
@@ -71,11 +73,11 @@ def test_autocast_to_another_type_does_not_reach_the_tower() -> None:
 def test_only_the_convolutions_are_copied() -> None:
     backbone = tower_model().backbone
     backbone.training_features(images())
-    own, copied = backbone.tower.visual, backbone._training_tower.visual
+    own, copied = backbone.tower.visual, backbone.training_tower.original.visual
     assert copied.head.mlp.fc1.weight is own.head.mlp.fc1.weight
     assert copied.trunk.stem[0].weight is not own.trunk.stem[0].weight
 
 
 def test_an_unknown_type_is_named() -> None:
     with pytest.raises(ValueError, match='TRAINING_TOWER_DTYPE is "half"; choose one of float32, bfloat16, float16'):
-        build_model(tiny_cfg(MODEL__FC_CLIP__TRAINING_TOWER_DTYPE="half"))
+        tower_model(dtype="half")

@@ -31,7 +31,7 @@ def model(folder: Path) -> FCCLIP:
 
 def name(model: FCCLIP, names: str) -> torch.Tensor:
     model.set_vocabulary(Vocabulary.from_string(names))
-    return model.vocabularies.classifier(False, model.device).embeddings
+    return model.vocabularies.test(model.device).text.embeddings
 
 
 def resident(address: int) -> int:

@@ -5,8 +5,9 @@ import torch
 
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.engine.checkpoint import TrainingCheckpointer, read_checkpoint
+from fcclip.speed.acceleration import accelerate_training
 from tests.seeded import seed_by_name
-from tests.tiny import tiny_model
+from tests.tiny import tiny_cfg, tiny_model
 
 TRAINED = {"MODEL__BACKBONE__NAME": "TrainableCLIP"}
 
@@ -40,4 +41,4 @@ def test_a_checkpoint_holds_the_clip_only_if_it_was_trained(tmp_path, overrides,
 
 def test_it_is_trained_in_its_own_precision() -> None:
     with pytest.raises(ValueError, match="leave MODEL.FC_CLIP.TRAINING_TOWER_DTYPE at float32"):
-        tiny_model(**TRAINED, MODEL__FC_CLIP__TRAINING_TOWER_DTYPE="bfloat16")
+        accelerate_training(tiny_model(**TRAINED), tiny_cfg(MODEL__FC_CLIP__TRAINING_TOWER_DTYPE="bfloat16"))

@@ -43,7 +43,7 @@ def test_model_is_left_as_it_was(world: World):
     model = Oracle(world).train()
     evaluate(model, world.cfg(), world.name)
     assert model.training
-    assert model.semantic_labels_only is False
+    assert model.gives_labels is False
     assert model.vocabularies == [world.name]
 
 

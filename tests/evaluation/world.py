@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ class Oracle(nn.Module):
     def __init__(self, *worlds: World, change: Callable[..., Picture] = relabelled, fail_at: int | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2))
-        self.semantic_labels_only = False
+        self.gives_labels = False
         self.worlds = {world.name: world for world in worlds}
         self.change = change
         self.fail_at = fail_at
@@ -110,6 +111,12 @@ class Oracle(nn.Module):
 
     def set_metadata(self, metadata: Any) -> None:
         self.vocabularies.append(metadata.name)
+
+    @contextmanager
+    def labels_only(self) -> Iterator[None]:
+        self.gives_labels = True
+        yield
+        self.gives_labels = False
 
     def forward(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if self.training or torch.is_grad_enabled():
@@ -128,7 +135,7 @@ class Oracle(nn.Module):
         labels = torch.from_numpy(class_map(picture, world.contiguous, 0))
         scores = nn.functional.one_hot(labels, len(world.contiguous)).permute(2, 0, 1).float()
         return {
-            "sem_seg": labels if self.semantic_labels_only else scores,
+            "sem_seg": labels if self.gives_labels else scores,
             "panoptic_seg": (torch.from_numpy(picture.ids), self._segments(picture, world)),
             "instances": self._instances(picture, world),
         }

@@ -23,16 +23,19 @@ def compute(kind: str) -> dict[str, Tensor]:
     model = tiny_model(kind, MODEL__MASK_FORMER__TEST__OVERLAP_THRESHOLD=0.05, TEST__DETECTIONS_PER_IMAGE=10)
     seed_by_name(model)
     model.set_vocabulary(Vocabulary.from_string(WORDS))
-    captured: dict[str, Tensor] = {}
-    model.sem_seg_head.register_forward_hook(lambda module, inputs, outputs: captured.update(outputs))
     image = torch.randint(0, 256, (3, 90, 110), generator=torch.Generator().manual_seed(5)).float()
-    result = model([{"image": image, "height": OUTPUT[0], "width": OUTPUT[1]}])[0]
+    inputs = {"image": image, "height": OUTPUT[0], "width": OUTPUT[1]}
+    result = model([inputs])[0]
+    with torch.no_grad():
+        (encoded,) = model.encode([inputs])
+        text = model._with_void(model.vocabularies.test(model.device))
+        class_logits = model.sem_seg_head.classify(encoded.decoded.mask_embeddings, text)
     instances = result["instances"]
     order = instances.scores.argsort()
     return {
-        "text": model.vocabularies.classifier(False, model.device).embeddings,
-        "pred_logits": captured["pred_logits"],
-        "pred_masks": captured["pred_masks"],
+        "text": model.vocabularies.test(model.device).text.embeddings,
+        "pred_logits": class_logits,
+        "pred_masks": encoded.decoded.mask_logits,
         "sem_seg": result["sem_seg"],
         "panoptic_seg": result["panoptic_seg"][0],
         "segment_classes": torch.tensor([segment["category_id"] for segment in result["panoptic_seg"][1]]),

@@ -59,7 +59,7 @@ def infer(output: tuple[int, int], chunk_bytes: int) -> tuple[Tensor, ...]:
     upsampler = MaskUpsampler(masks, PADDED, IMAGE, output)
     feed_bands(upsampler, [semantic, panoptic, instance], chunk_bytes)
     found = instance.result()
-    return semantic.result, panoptic.result()[0], found.pred_masks, found.scores, found.pred_boxes.tensor
+    return semantic.result(), panoptic.result()[0], found.pred_masks, found.scores, found.pred_boxes.tensor
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

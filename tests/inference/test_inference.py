@@ -52,8 +52,8 @@ def test_semantic_scores(output) -> None:
     expected = reference.semantic(logits, reference.full_masks(masks, PADDED, IMAGE, output))
     scores, labels = SemanticInference(logits, output, CHUNK), SemanticInference(logits, output, CHUNK, True)
     feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [scores, labels], CHUNK)
-    torch.testing.assert_close(scores.result, expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(labels.result, scores.result.argmax(0))
+    torch.testing.assert_close(scores.result(), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(labels.result(), scores.result().argmax(0))
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

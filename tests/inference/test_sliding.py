@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fcclip.inference.sliding import resize_scores, resized_labels, slide, starts
+from fcclip.inference.sliding import Windows, resize_scores, resized_labels, starts
 
 
 @pytest.mark.parametrize(
@@ -18,20 +18,18 @@ def test_windows_of_an_axis(size, expected) -> None:
 def test_pixelwise_scores_are_not_changed() -> None:
     """What depends on the pixel alone is the same in every window, so the average is it."""
     image = torch.randn(3, 50, 70)
-    sizes = []
-
-    def score(windows: torch.Tensor) -> torch.Tensor:
-        sizes.append(tuple(windows.shape))
-        return 2 * windows
-
-    torch.testing.assert_close(slide(image, score, 32, 20), 2 * image)
-    assert {size[-2:] for size in sizes} == {(32, 32)}
-    assert sum(size[0] for size in sizes) == 2 * 3
+    windows = Windows.of(image, 32, 20)
+    crops = list(windows.crops(image))
+    torch.testing.assert_close(windows.average(2 * batch for batch in crops), 2 * image)
+    assert {batch.shape[-2:] for batch in crops} == {(32, 32)}
+    assert sum(len(batch) for batch in crops) == 2 * 3
 
 
 def test_a_small_image_is_one_window() -> None:
     image = torch.randn(3, 20, 70)
-    torch.testing.assert_close(slide(image, lambda windows: windows, 32, 20), image)
+    windows = Windows.of(image, 32, 20)
+    assert windows.window_size == (20, 32)
+    torch.testing.assert_close(windows.average(windows.crops(image)), image)
 
 
 @pytest.mark.parametrize("output", [(37, 90), (20, 70), (20, 33), (61, 70)])

@@ -150,14 +150,14 @@ def test_a_batch_that_is_too_large_is_divided(
     run_demo: RunDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = write_sizes(tmp_path / "images")
-    forward = FCCLIP.forward
+    encode = FCCLIP.encode
 
     def short_of_memory(model: FCCLIP, inputs: list[dict[str, Any]]) -> Any:
         if len(inputs) > 1 or inputs[0]["height"] > inputs[0]["width"]:
             raise torch.cuda.OutOfMemoryError("no memory left")
-        return forward(model, inputs)
+        return encode(model, inputs)
 
-    monkeypatch.setattr(FCCLIP, "forward", short_of_memory)
+    monkeypatch.setattr(FCCLIP, "encode", short_of_memory)
     path = tmp_path / "found.json"
     assert run_demo("--input", *images, "--json", path, "--batch-size", 2) == 1
     assert [result["file"] for result in json.loads(path.read_text())["results"]] == [str(images[0]), str(images[2])]

@@ -16,7 +16,7 @@ def test_maps_of_the_decoders_add_up() -> None:
     maps: list[Tensor] = []
     for decoder in model.decoders:
         decoder.register_forward_hook(lambda module, inputs, output: maps.append(output))
-    total = model.patch_logits(IMAGES, TEXT)
+    total = model.classify(model.decode(IMAGES), TEXT)
     assert len(maps) == 3
     torch.testing.assert_close(total, sum(maps))
 

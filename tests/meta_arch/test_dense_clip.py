@@ -19,7 +19,7 @@ IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 @torch.no_grad()
 def test_cosine_of_patches_and_names() -> None:
     model = zero_shot_model("DenseCLIP", **PLAIN)
-    logits = model.patch_logits(IMAGES, TEXT)
+    logits = model.classify(model.decode(IMAGES), TEXT)
     patches = model.backbone.value_patches(IMAGES)
     assert logits[1, 3, 2, 0].item() == pytest.approx(100 * (patches[1, :, 2, 0] @ TEXT[3]).item(), rel=1e-4)
     assert logits.abs().max() <= 100.001
@@ -50,7 +50,9 @@ def test_it_runs_with_a_loaded_clip_alone(tmp_path) -> None:
 def test_the_student_starts_as_the_teacher() -> None:
     teacher, student = (zero_shot_model(name, **PLAIN) for name in ("DenseCLIP", "DenseCLIPPlus"))
     student.backbone.load_state_dict(teacher.backbone.state_dict())
-    torch.testing.assert_close(student.patch_logits(IMAGES, TEXT), teacher.patch_logits(IMAGES, TEXT))
+    torch.testing.assert_close(
+        student.classify(student.decode(IMAGES), TEXT), teacher.classify(teacher.decode(IMAGES), TEXT)
+    )
 
 
 def test_the_teacher_guesses_first() -> None:
@@ -63,7 +65,7 @@ def test_the_teacher_guesses_first() -> None:
     with torch.no_grad():  # a student that disagrees with its teacher everywhere
         student.refine[-1].bias.normal_(std=10.0, generator=torch.Generator().manual_seed(0))
     for _ in range(3):
-        student.losses(IMAGES, labels)
+        student.losses_of_crops(IMAGES, labels)
     assert student.steps.item() == 3
     assert torch.equal(used[0], used[1])
     assert not torch.equal(used[1], used[2])
@@ -74,7 +76,7 @@ def test_the_teacher_guesses_first() -> None:
 
 def test_training_is_saved_and_loaded(tmp_path) -> None:
     student = zero_shot_model("DenseCLIPPlus", **PLAIN).train()
-    sum(student.losses(IMAGES, torch.zeros(2, 64, 64).long()).values()).backward()
+    sum(student.losses_of_crops(IMAGES, torch.zeros(2, 64, 64).long()).values()).backward()
     assert student.refine[-1].weight.grad.abs().sum() > 0
     torch.save({"model": student.state_dict()}, tmp_path / "model.pth")
     other = zero_shot_model("DenseCLIPPlus", seed=1, **PLAIN)

@@ -52,9 +52,9 @@ def test_a_batch_gives_what_single_images_give(model: FCCLIP) -> None:
 
 def test_labels_alone_are_the_best_scores(model: FCCLIP) -> None:
     scores = model([{"image": image()}])[0]["sem_seg"]
-    model.semantic_labels_only = True
-    labels = model([{"image": image()}])[0]["sem_seg"]
-    model.semantic_labels_only = False
+    with model.labels_only():
+        labels = model([{"image": image()}])[0]["sem_seg"]
+    assert model([{"image": image()}])[0]["sem_seg"].ndim == 3
     assert torch.equal(labels, scores.argmax(0))
 
 
@@ -65,7 +65,7 @@ def test_switches_turn_results_off() -> None:
 
 def test_head_returns_logits_and_masks(model: FCCLIP) -> None:
     features = model.backbone(torch.randn(1, 3, 64, 96))
-    outputs = model.sem_seg_head(features, model._text())
+    outputs = model.sem_seg_head(features, model._with_void(model.vocabularies.test(model.device)))
     assert outputs["pred_logits"].shape == (1, 20, 4)
     assert outputs["pred_masks"].shape == (1, 20, 16, 24)
 
@@ -83,7 +83,7 @@ def test_vocabulary_decides_never_the_registered_datasets(model: FCCLIP) -> None
 
 
 def test_seen_classes_are_those_of_the_training_set(model: FCCLIP) -> None:
-    assert model.vocabularies.seen(model.device).tolist() == [True, True, False]
+    assert model.vocabularies.test(model.device).seen.tolist() == [True, True, False]
 
 
 def test_backbone_stays_in_eval_mode(model: FCCLIP) -> None:

@@ -12,7 +12,7 @@ from fcclip import Vocabulary
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.meta_arch.zero_shot_vocabularies import MULTIPLE_TEMPLATES
 from fcclip.segmenter import Segmenter
-from tests.zero_shot import CLASSES, DATASET, UNSEEN, zero_shot_cfg, zero_shot_model
+from tests.zero_shot import CLASSES, DATASET, UNSEEN, scores_of, zero_shot_cfg, zero_shot_model
 
 
 def image(height: int = 40, width: int = 56) -> torch.Tensor:
@@ -41,9 +41,8 @@ def test_scores_and_labels_agree(model) -> None:
     inputs = [{"image": image(), "height": 70, "width": 90}]
     scores = model(inputs)[0]["sem_seg"]
     assert scores.shape == (20, 70, 90)
-    model.semantic_labels_only = True
-    labels = model(inputs)[0]["sem_seg"]
-    model.semantic_labels_only = False
+    with model.labels_only():
+        labels = model(inputs)[0]["sem_seg"]
     assert labels.dtype == torch.int64
     assert (labels != scores.argmax(dim=0)).sum() <= 2
 
@@ -52,14 +51,14 @@ def test_seen_classes_pay_a_penalty(model) -> None:
     model.set_metadata(MetadataCatalog.get(DATASET))
     images = torch.randn(1, 3, 48, 48)
     with torch.no_grad():
-        logits = model.mask_logits(images, model.vocabularies.classifier(False, model.device).embeddings)
-        difference = (logits.sigmoid() - model.window_scores(images)).amax(dim=(0, 2, 3))
+        logits = model.mask_logits(images, model.vocabularies.test(model.device).text.embeddings)
+        difference = (logits.sigmoid() - scores_of(model, images)).amax(dim=(0, 2, 3))
     assert difference.tolist() == pytest.approx([0.0 if index in UNSEEN else 0.1 for index in range(20)], abs=1e-6)
 
 
 def test_seen_names_of_the_user(model) -> None:
     model.set_vocabulary(Vocabulary.from_string("class3; class16; something,class4; new"))
-    assert model.vocabularies.seen(model.device).tolist() == [True, False, True, False]
+    assert model.vocabularies.test(model.device).seen.tolist() == [True, False, True, False]
     assert model([{"image": image()}])[0]["sem_seg"].shape == (4, 40, 56)
 
 
@@ -67,7 +66,7 @@ def test_datasets_without_a_split_are_all_seen(model) -> None:
     MetadataCatalog.pop("other_zero_shot", None)
     MetadataCatalog.get("other_zero_shot").set(stuff_classes=["moon", "class1", "class16"])
     model.set_metadata(MetadataCatalog.get("other_zero_shot"))
-    assert model.vocabularies.seen(model.device).tolist() == [True, True, True]
+    assert model.vocabularies.test(model.device).seen.tolist() == [True, True, True]
 
 
 def test_the_best_synonym_counts(model) -> None:
@@ -75,11 +74,12 @@ def test_the_best_synonym_counts(model) -> None:
     with torch.no_grad():
         for names, expected in (("a,b; c", [[0, 1], [2]]), ("a; b", [[0], [1]])):
             model.set_vocabulary(Vocabulary.from_string(names))
-            text = model.vocabularies.classifier(False, model.device)
-            rows = model.patch_logits(images, text.embeddings)
+            text = model.vocabularies.test(model.device).text
+            decoded = model.decode(images)
+            rows = model.classify(decoded, text.embeddings)
             best = torch.stack([rows[:, group].amax(dim=1) for group in expected], dim=1)
             best = torch.nn.functional.interpolate(best, size=(48, 48), mode="bilinear", align_corners=False)
-            torch.testing.assert_close(model.class_logits(images, text), best)
+            torch.testing.assert_close(model.class_logits(decoded, text, (48, 48)), best)
 
 
 def test_segmenter(model) -> None:
@@ -89,7 +89,7 @@ def test_segmenter(model) -> None:
     assert result.semantic is not None
     assert result.semantic.shape == (30, 40)
     assert result.random_weights
-    model.semantic_labels_only = False
+    assert model([{"image": image()}])[0]["sem_seg"].ndim == 3, "a segmenter leaves the model as it was"
 
 
 @pytest.mark.parametrize(("setting", "classes"), [("inductive", 15), ("transductive", 20), ("fully_supervised", 20)])
@@ -99,7 +99,7 @@ def test_training(setting, classes) -> None:
     assert set(losses) == {"loss_mask", "loss_dice"}
     sum(losses.values()).backward()
     assert model.vocabularies.num_training_classes == classes
-    assert len(model.vocabularies.classifier(True, model.device)) == classes
+    assert len(model.vocabularies.train(model.device).text) == classes
     gradient = model.backbone.prompts.deep.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
@@ -107,7 +107,7 @@ def test_training(setting, classes) -> None:
 
 def test_inductive_training_never_sees_unseen_names() -> None:
     model = zero_shot_model()
-    assert model.vocabularies.train.names == tuple(CLASSES[:15])
+    assert model.vocabularies.train_vocabulary.names == tuple(CLASSES[:15])
     labels = model.training_labels(torch.arange(20)[None], torch.empty(0))
     assert labels.tolist() == [[*range(15), *[255] * 5]]
 
@@ -145,7 +145,7 @@ def test_each_design_is_a_switch(switches) -> None:
 
 def test_softmax_scores_add_up() -> None:
     model = zero_shot_model(MODEL__ZERO_SHOT__LOSS="softmax", MODEL__ZERO_SHOT__SEEN_PENALTY=0.0)
-    scores = model.window_scores(torch.randn(1, 3, 48, 48))
+    scores = scores_of(model, torch.randn(1, 3, 48, 48))
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(1, 48, 48))
 
 
@@ -202,11 +202,11 @@ def test_given_embeddings(tmp_path) -> None:
     np.save(tmp_path / "rows.npy", rows)
     model = with_embeddings(tmp_path / "rows.npy")
     model.set_vocabulary(Vocabulary.from_string("class7; new"))
-    text = model.vocabularies.classifier(False, model.device).embeddings
+    text = model.vocabularies.test(model.device).text.embeddings
     assert torch.equal(text[0], torch.from_numpy(rows[7]).float())
     assert text[1].norm().item() == pytest.approx(1, abs=1e-5)
     model.load_state_dict(model.state_dict())
-    assert torch.equal(model.vocabularies.classifier(False, model.device).embeddings[0], text[0])
+    assert torch.equal(model.vocabularies.test(model.device).text.embeddings[0], text[0])
 
 
 def test_unusable_embeddings(tmp_path) -> None:

@@ -9,7 +9,7 @@ from tests.tiny import tiny_cfg, tiny_model
 
 def decoder(**overrides: object) -> MultiScaleMaskedTransformerDecoder:
     options = {
-        "width": 32, "queries": 6, "heads": 4, "feedforward_width": 64, "layers": 3, "pre_norm": False,
+        "width": 32, "num_queries": 6, "heads": 4, "feedforward_width": 64, "layers": 3, "pre_norm": False,
         "mask_dim": 32, "embed_dim": 16, "project_inputs": False,
     }  # fmt: skip
     torch.manual_seed(0)
@@ -33,11 +33,12 @@ def test_training_gives_every_layers_output(overrides) -> None:
 
 def test_inference_gives_the_same_last_output_alone() -> None:
     model = decoder()
-    trained = model(*decoder_inputs())
-    evaluated = model.eval()(*decoder_inputs())
-    assert evaluated.keys() == {"pred_logits", "pred_masks"}
-    assert torch.equal(trained["pred_logits"], evaluated["pred_logits"])
-    assert torch.equal(trained["pred_masks"], evaluated["pred_masks"])
+    levels, features, text = decoder_inputs()
+    trained = model(levels, features, text)
+    decoded = model.eval().decode(levels, features)
+    assert torch.equal(trained["pred_logits"], model.classify(decoded.embeddings, text))
+    assert torch.equal(trained["pred_masks"], decoded.logits)
+    assert decoded.queries.shape == (2, 6, 32)
 
 
 def test_images_of_a_batch_do_not_mix() -> None:
@@ -65,7 +66,7 @@ def test_a_query_looks_at_its_mask_or_everywhere() -> None:
 def test_every_trainable_parameter_gets_a_gradient() -> None:
     model = tiny_model().train()
     features = model.backbone(torch.randn(1, 3, 64, 64))
-    text = model.vocabularies.classifier(True, model.device).with_void(model.void_embedding.weight)
+    text = model.vocabularies.train(model.device).text.with_void(model.void_embedding.weight)
     outputs = model.sem_seg_head(features, text)
     every = [outputs, *outputs["aux_outputs"]]
     sum(output["pred_logits"].sum() + output["pred_masks"].square().sum() for output in every).backward()

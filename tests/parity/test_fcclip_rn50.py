@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
 from fcclip import FCCLIP, get_cfg
+from fcclip.modeling.decoded import QueryMasks
 from tests.shared import SHARED, needs_shared
 from tests.tiny import PUBLISHED_CONFIGS
 
@@ -86,17 +87,28 @@ def test_state_dict_is_the_published_one(model, reference) -> None:
 
 
 def test_text_classifier_and_seen_classes(model, reference) -> None:
-    text = model.vocabularies.classifier(False, model.device)
+    text = model.vocabularies.test(model.device).text
     torch.testing.assert_close(text.embeddings, reference["text"], atol=1e-5, rtol=1e-4)
     assert [len(category.names) for category in model.vocabulary.categories] == reference["num_templates"]
-    assert torch.equal(model.vocabularies.seen(model.device).long(), reference["overlap"])
+    assert torch.equal(model.vocabularies.test(model.device).seen.long(), reference["overlap"])
 
 
-def test_head(model, reference) -> None:
+def test_head(model, reference, monkeypatch) -> None:
     captured: dict[str, torch.Tensor] = {}
-    hook = model.sem_seg_head.register_forward_hook(lambda module, inputs, outputs: captured.update(outputs))
+    decode, classify = model.sem_seg_head.decode, model.sem_seg_head.classify
+
+    def keep_masks(*arguments: Any) -> Any:
+        masks = decode(*arguments)
+        captured["pred_masks"] = masks.logits
+        return masks
+
+    def keep_logits(*arguments: Any) -> Any:
+        captured["pred_logits"] = classify(*arguments)
+        return captured["pred_logits"]
+
+    monkeypatch.setattr(model.sem_seg_head, "decode", keep_masks)
+    monkeypatch.setattr(model.sem_seg_head, "classify", keep_logits)
     run(model, reference)
-    hook.remove()
     largest = reference["pred_logits"].abs().max().item()
     torch.testing.assert_close(captured["pred_logits"], reference["pred_logits"].float(), rtol=0, atol=1e-4 * largest)
     # Recorded in half precision.
@@ -109,8 +121,9 @@ def test_results(model, reference) -> None:
 
 def test_results_of_many_segments(model, reference, monkeypatch) -> None:
     seeded = seeding()
-    outputs = {"pred_logits": seeded.blob_logits(250, 20), "pred_masks": seeded.blob_masks(250, 56, 72)}
-    monkeypatch.setattr(model.sem_seg_head, "forward", lambda *_: outputs)
+    masks = QueryMasks(seeded.blob_masks(250, 56, 72), torch.zeros(1, 250, 1), torch.zeros(1, 250, 1))
+    monkeypatch.setattr(model.sem_seg_head, "decode", lambda *_: masks)
+    monkeypatch.setattr(model.sem_seg_head, "classify", lambda *_: seeded.blob_logits(250, 20))
     monkeypatch.setattr(model, "overlap_threshold", 0.5)
     result = run(model, reference)
     assert len(result["panoptic_seg"][1]) > 5

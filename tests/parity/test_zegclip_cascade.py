@@ -13,12 +13,12 @@ from torch import nn
 
 from fcclip.clip.patches import resize_positions
 from fcclip.evaluation.metrics.semantic import semantic_metrics
-from fcclip.inference.sliding import resize_scores, slide
+from fcclip.inference.sliding import Windows, resize_scores
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.mmseg.keys import to_ours, to_published
 from fcclip.modeling.zero_shot.loss import pixel_accuracy
 from tests.shared import SHARED, needs_shared
-from tests.zero_shot import zero_shot_model
+from tests.zero_shot import scores_of, zero_shot_model
 
 pytestmark = needs_shared
 
@@ -85,7 +85,7 @@ def reference(system, references) -> dict[str, Any]:
 
 @torch.no_grad()
 def test_text_embeddings_are_the_given_file(inductive, reference) -> None:
-    text = inductive.vocabularies.classifier(False, inductive.device)
+    text = inductive.vocabularies.test(inductive.device).text
     assert torch.equal(text.embeddings, reference["input"]["text_f16"].float())
 
 
@@ -109,7 +109,7 @@ def test_every_stage(system, inductive, reference) -> None:
         hooks.append(descriptor.register_forward_hook(keep(f"queries{index}")))
         hooks += [layer.register_forward_hook(keep(f"layers{index}")) for layer in decoder.layers]
     features = backbone(images)
-    inductive.patch_logits(images, reference["input"]["text_f16"].float())
+    inductive.classify(inductive.decode(images), reference["input"]["text_f16"].float())
     for hook in hooks:
         hook.remove()
 
@@ -135,7 +135,7 @@ def test_every_stage(system, inductive, reference) -> None:
 @torch.no_grad()
 def test_scores_of_a_crop(references, name, setting) -> None:
     model, reference = build(name, setting).eval(), references[name]
-    scores = model.window_scores(reference["input"]["x"])
+    scores = scores_of(model, reference["input"]["x"])
     torch.testing.assert_close(scores, reference[setting]["encode_decode"], atol=5e-6, rtol=0)
 
 
@@ -143,9 +143,9 @@ def test_scores_of_a_crop(references, name, setting) -> None:
 def test_scores_of_another_size(inductive, reference) -> None:
     """Positions are resized. The published code upsamples to its training size first; here that is done once."""
     images = reference["input"]["x_big"]
-    logits = inductive.patch_logits(images, reference["input"]["text_f16"].float())
+    logits = inductive.classify(inductive.decode(images), reference["input"]["text_f16"].float())
     logits = F.interpolate(logits, size=(128, 128), mode="bilinear", align_corners=False)
-    scores = logits.sigmoid() - 0.1 * inductive.vocabularies.seen(inductive.device)[:, None, None]
+    scores = logits.sigmoid() - 0.1 * inductive.vocabularies.test(inductive.device).seen[:, None, None]
     scores = F.interpolate(scores, size=(160, 160), mode="bilinear", align_corners=False)
     torch.testing.assert_close(scores, reference["voc_inductive"]["encode_decode_big"], atol=5e-6, rtol=0)
 
@@ -153,7 +153,9 @@ def test_scores_of_another_size(inductive, reference) -> None:
 @torch.no_grad()
 def test_sliding_window(inductive, reference) -> None:
     expected = reference["voc_inductive"]
-    scores = slide(reference["input"]["x_slide"][0], inductive.window_scores, 128, 106)
+    image = reference["input"]["x_slide"][0]
+    windows = Windows.of(image, 128, 106)
+    scores = windows.average(scores_of(inductive, crops) for crops in windows.crops(image))
     torch.testing.assert_close(scores, expected["slide_inference_norescale"][0], atol=5e-6, rtol=0)
     resized = resize_scores(scores, (120, 161), 10_000)
     torch.testing.assert_close(resized, expected["slide_inference_rescale_120x161"][0], atol=5e-6, rtol=0)
@@ -164,9 +166,9 @@ def test_sliding_window(inductive, reference) -> None:
 def test_labels_of_an_image(references, name, setting) -> None:
     """Through the interface of Detectron2, from pixels to the label map."""
     model, reference = build(name, setting).eval(), references[name]
-    model.semantic_labels_only = True
     pixels = reference["input"]["x_slide"][0] * model.pixel_std + model.pixel_mean
-    (result,) = model([{"image": pixels, "height": 120, "width": 161}])
+    with model.labels_only():
+        (result,) = model([{"image": pixels, "height": 120, "width": 161}])
     expected = reference[setting]["simple_test_argmax_120x161"][0]
     assert (result["sem_seg"] != expected).sum() <= 2
 
@@ -177,13 +179,13 @@ def test_training(references, name, setting) -> None:
     model, reference = build(name, setting).train(), references[name]
     images, labels = reference["input"]["x"], reference["input"]["gt"][:, 0].long()
     expected = reference[setting]["train"]
-    classifier = model.vocabularies.classifier(True, model.device)
-    logits = model.class_logits(images, classifier)
+    classifier = model.vocabularies.train(model.device).text
+    logits = model.class_logits(model.decode(images), classifier, images.shape[-2:])
     used = model.training_labels(labels, logits)
     assert (used != expected["gt_used"][:, 0]).sum() <= 2
     if "pred_masks" in expected:
         torch.testing.assert_close(logits, expected["pred_masks"], atol=1e-5, rtol=1e-5)
-    losses = model.losses(images, labels)
+    losses = model.losses_of_crops(images, labels)
     compare_losses(losses, expected["losses"])
     assert pixel_accuracy(logits, used).item() == pytest.approx(expected["losses"]["decode.acc_seg"], abs=0.01)
     sum(losses.values()).backward()
@@ -222,9 +224,9 @@ def test_losses_with_ignored_images(references, name, setting) -> None:
     model, reference = build(name, setting).train(), references[name]
     half = reference["input"]["gt_half"][:, 0].long()
     images = reference["input"]["x"]
-    compare_losses(model.losses(images, half), reference[setting]["train_half_ignored"]["losses"])
+    compare_losses(model.losses_of_crops(images, half), reference[setting]["train_half_ignored"]["losses"])
     ignored = torch.full_like(half, 255)
-    compare_losses(model.losses(images, ignored), reference[setting]["train_all_ignored"]["losses"])
+    compare_losses(model.losses_of_crops(images, ignored), reference[setting]["train_all_ignored"]["losses"])
 
 
 def test_encoded_names(system, inductive) -> None:

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from fcclip import Vocabulary
+from fcclip.modeling.decoded import Decoded
 from fcclip.speed.acceleration import accelerate
 from fcclip.speed.cuda_graphs import Function, GraphCache
 from tests.speed.test_acceleration import IMAGE, seeded
@@ -21,7 +22,7 @@ class FakeGraph:
         self.function, self.shape = function, example.shape
         type(self).made.append(tuple(example.shape))
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor) -> Decoded:
         assert x.shape == self.shape
         return self.function(x)
 
@@ -32,15 +33,15 @@ def forget_graphs() -> None:
 
 
 def test_a_shape_is_recorded_once() -> None:
-    cache = GraphCache(lambda x: (x + 1,), record=FakeGraph)
+    cache = GraphCache(lambda x: Decoded(*[x + 1] * 6), record=FakeGraph)
     for shape in ((1, 2), (2, 2), (1, 2), (2, 2)):
-        assert torch.equal(cache(torch.zeros(shape))[0], torch.ones(shape))
+        assert torch.equal(cache(torch.zeros(shape)).features, torch.ones(shape))
     cache(torch.zeros(1, 2, dtype=torch.float64))
     assert FakeGraph.made == [(1, 2), (2, 2), (1, 2)]
 
 
 def test_the_shape_not_used_for_longest_is_forgotten() -> None:
-    cache = GraphCache(lambda x: (x,), capacity=2, record=FakeGraph)
+    cache = GraphCache(lambda x: Decoded(*[x] * 6), capacity=2, record=FakeGraph)
     for size in (1, 2, 1, 3, 1, 2):  # 3 takes the place of 2, then 2 that of 3
         cache(torch.zeros(size))
     assert FakeGraph.made == [(1,), (2,), (3,), (2,)]
@@ -52,7 +53,7 @@ def test_a_replayed_model_follows_image_and_vocabulary(dtype: str) -> None:
     plain, replayed = seeded("convnext"), seeded("convnext")
     for model in (plain, replayed):
         accelerate(model, cfg)
-    replayed.replay = GraphCache(replayed.decode, record=FakeGraph)
+    replayed.decode = GraphCache(replayed.decode, record=FakeGraph)
     for names in ("cat; dog,puppy", "person; sky=stuff; tree; road"):
         for batch in ([IMAGE], [SMALL], [IMAGE, SMALL]):
             results = []

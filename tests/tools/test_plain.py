@@ -1,10 +1,22 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
-from fcclip import Vocabulary
+from fcclip import FCCLIP, Vocabulary
+from fcclip.modeling.decoded import Decoded
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_model
 from tools.plain import plain
+
+
+@torch.no_grad()
+def results_and_stages(model: FCCLIP, inputs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Decoded, Tensor]:
+    """The results, what was decoded, and its class logits."""
+    (encoded,) = model.encode(inputs)
+    logits = model.classify(encoded.decoded, model.vocabularies.test(model.device))
+    return model(inputs), encoded.decoded, logits
 
 
 @pytest.mark.parametrize("kind", ["convnext", "resnet"])
@@ -14,16 +26,14 @@ def test_savings_change_no_result(kind: str) -> None:
     seed_by_name(model)
     model.set_vocabulary(Vocabulary.from_string("person,people; sky=stuff; traffic cone,cone,pylon"))
     image = torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0)).float()
-    captured = []
-    model.sem_seg_head.register_forward_hook(lambda module, inputs, outputs: captured.append(outputs))
     inputs = [{"image": image, "height": 61, "width": 80}]
-    (found,) = model(inputs)
-    with plain(model), torch.no_grad():
-        (expected,) = model(inputs)
+    (found,), decoded, logits = results_and_stages(model, inputs)
+    with plain(model):
+        (expected,), plain_decoded, plain_logits = results_and_stages(model, inputs)
     (again,) = model(inputs)
 
-    for name in ("pred_logits", "pred_masks"):
-        torch.testing.assert_close(captured[0][name], captured[1][name], atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(decoded.mask_logits, plain_decoded.mask_logits, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(logits, plain_logits, atol=2e-4, rtol=1e-4)
         assert torch.equal(captured[0][name], captured[2][name])  # the block leaves nothing behind
     torch.testing.assert_close(found["sem_seg"], expected["sem_seg"], atol=1e-4, rtol=1e-4)
     assert (found["panoptic_seg"][0] != expected["panoptic_seg"][0]).sum() <= 5

@@ -1,6 +1,6 @@
 """Multi-scale deformable attention: every query samples a few points of every level of a feature pyramid.
 
-:mod:`layer` holds the projections, :mod:`backends` chooses who samples: plain PyTorch, the compiled operator of a
+`layer` holds the projections, `backends` chooses who samples: plain PyTorch, the compiled operator of a
 package, or Triton kernels on a GPU.
 """
 

@@ -70,7 +70,7 @@ def _best_backend(device: torch.device) -> str:
 
 
 def sampler(backend: str) -> Sampler:
-    """The function behind a backend's name, all with the arguments of :func:`~.torch_backend.sample_torch`."""
+    """The function behind a backend's name, all with the arguments of `~.torch_backend.sample_torch`."""
     if backend == "triton":
         from fcclip.modeling.deformable.triton_backend import sample_triton
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def sample_native(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples; arguments and result as in :func:`~.torch_backend.sample_torch`."""
+    """Weighted sum of bilinear samples; arguments and result as in `~.torch_backend.sample_torch`."""
     from torch_ms_deform_attn import ms_deform_attn
 
     areas = [height * width for height, width in shapes]

@@ -23,7 +23,7 @@ def sample_torch(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Te
         weights: (B, N, heads, levels, points).
 
     Returns:
-        (B, N, heads * d) in the type of ``value``; computed in the widest type of the three tensors.
+        (B, N, heads * d) in the type of `value`; computed in the widest type of the three tensors.
     """
     batch, length, heads = weights.shape[:3]
     dtype = torch.promote_types(torch.promote_types(value.dtype, locations.dtype), weights.dtype)

@@ -1,7 +1,7 @@
 """Deformable attention on GPUs by our Triton kernels, as an operator with gradients that torch.compile takes as it is.
 
 Gradients of the value are added up by many threads at once. In floating point their order changes the last bits from
-run to run; after ``torch.use_deterministic_algorithms(True)`` they are added in 64-bit fixed point instead, where order
+run to run; after `torch.use_deterministic_algorithms(True)` they are added in 64-bit fixed point instead, where order
 does not matter: the same bits every time and finer than float32, for atomic additions twice as wide and twice the
 memory of this gradient. The output and the other gradients are deterministic anyway.
 
@@ -26,10 +26,10 @@ MAX_SCALE_BITS = 126  # of the factor to fixed point, a float32
 
 
 def sample_triton(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples; arguments and result as in :func:`~.torch_backend.sample_torch`.
+    """Weighted sum of bilinear samples; arguments and result as in `~.torch_backend.sample_torch`.
 
     The three tensors may differ in type: float16, bfloat16, float32 or float64. Sums are in float32 (float64 for values
-    in float64), the result has the type of ``value``, each gradient that of its tensor.
+    in float64), the result has the type of `value`, each gradient that of its tensor.
 
     Raises:
         ValueError: if the tensors do not fit each other, or are not on a GPU.

@@ -87,7 +87,7 @@ def forward_kernel(
     SUM: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ) -> None:
-    """Write ``out`` (B, N, heads, d)."""
+    """Write `out` (B, N, heads, d)."""
     image = (tl.program_id(1) // HEADS).to(tl.int64)
     head = tl.program_id(1) % HEADS
     start = tl.program_id(0) * BLOCK_N
@@ -147,9 +147,9 @@ def backward_kernel(
     FIXED_POINT: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ) -> None:
-    """Write the gradients of locations and weights, and add that of the value to ``grad_value``, which starts at zero.
+    """Write the gradients of locations and weights, and add that of the value to `grad_value`, which starts at zero.
 
-    ``grad_value`` has the type SUM; with FIXED_POINT it is int64 and counts ``units`` (one number of them make 1).
+    `grad_value` has the type SUM; with FIXED_POINT it is int64 and counts `units` (one number of them make 1).
     """
     image = (tl.program_id(1) // HEADS).to(tl.int64)
     head = tl.program_id(1) % HEADS

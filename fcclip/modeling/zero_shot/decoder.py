@@ -40,7 +40,7 @@ class ScoredCrossAttention(nn.Module):
 class MaskDecoderLayer(nn.Module):
     """Cross-attention and a feed-forward network, each followed by a norm; no self-attention.
 
-    ``self_attn`` and ``norm1`` do nothing: the published checkpoints and parameter counts have them.
+    `self_attn` and `norm1` do nothing: the published checkpoints and parameter counts have them.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:

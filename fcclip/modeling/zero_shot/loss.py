@@ -20,7 +20,7 @@ class NonMutuallyExclusiveLoss(nn.Module):
     Ignored pixels count as negatives of every class, as published.
 
     Args:
-        classes: number of classes; the unused buffer ``empty_weight`` of published checkpoints follows from it.
+        classes: number of classes; the unused buffer `empty_weight` of published checkpoints follows from it.
         mask_weight, dice_weight: of the two losses.
 
     Source: ZegCLIP (Zhou et al., CVPR 2023), section 3.3, equations 8 to 10.
@@ -41,7 +41,7 @@ class NonMutuallyExclusiveLoss(nn.Module):
             labels: (B, H, W) int64, 0..K-1, and 255 where ignored.
 
         Returns:
-            ``loss_mask`` (focal) and ``loss_dice``: sums over the maps, divided by how many (image, class) pairs have a
+            `loss_mask` (focal) and `loss_dice`: sums over the maps, divided by how many (image, class) pairs have a
             pixel, on average over the processes.
         """
         logits = logits.float().flatten(2)
@@ -57,7 +57,7 @@ class SoftmaxLoss(nn.Module):
     """Cross-entropy over the classes at every pixel that is not ignored: the ablation of the other loss."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Logits (B, K, H, W) and labels (B, H, W) as above -> ``loss_mask``, the mean over the pixels."""
+        """Logits (B, K, H, W) and labels (B, H, W) as above -> `loss_mask`, the mean over the pixels."""
         summed = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
         return {"loss_mask": summed / (labels != IGNORE).sum().clamp(min=1)}
 
@@ -113,7 +113,7 @@ def focal_loss(logits: Tensor, pixels: _LabelledPixels) -> Tensor:
 
 
 def dice_loss(logits: Tensor, pixels: _LabelledPixels) -> Tensor:
-    """Sum of ``1 - (2 |p y| + 1) / (|p| + |y| + 1)`` over the (image, class) pairs that have a pixel.
+    """Sum of `1 - (2 |p y| + 1) / (|p| + |y| + 1)` over the (image, class) pairs that have a pixel.
 
     Args:
         logits: (B, K, P).

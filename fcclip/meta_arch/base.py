@@ -1,0 +1,152 @@
+"""What all systems share: they are asked for classes by name, and answer from what they know of an image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from detectron2.data import MetadataCatalog
+from torch import Tensor, nn
+
+from fcclip.clip.base import ClipBackbone
+from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
+from fcclip.vocabulary import Vocabulary
+from fcclip.weights import WeightState
+
+
+class OpenVocabularyModel(nn.Module, ABC):
+    """A model that is asked for classes by name.
+
+    A subclass says how an image is encoded, which needs no class, and how classes are found in what was encoded.
+
+    Args:
+        backbone: the CLIP.
+        vocabularies: the classes of training and those asked for.
+        pixel_mean, pixel_std: per channel, in the 0..255 range.
+        allow_random_weights: run although weights were not loaded.
+        has_head: whether there is anything but the CLIP to be trained.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    size_divisibility: int = 1  # images of a batch are padded to the largest of them, and on to a multiple of this
+
+    def __init__(
+        self,
+        *,
+        backbone: ClipBackbone,
+        vocabularies: Vocabularies,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        allow_random_weights: bool,
+        has_head: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.vocabularies = vocabularies
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.weights = WeightState(backbone, allow_random_weights, has_head)
+        self._labels_only = False
+        self.register_load_state_dict_post_hook(_after_loading)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    @property
+    def uses_random_weights(self) -> bool:
+        """Whether a part of the model was never loaded or trained, so that its results mean nothing."""
+        return bool(self.weights.random_parts)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes of the results."""
+        return self.vocabularies.test_vocabulary
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Ask for other classes from now on; their names are encoded here.
+
+        Raises:
+            ValueError: if a name is too long for CLIP's text tower; the classes then stay as they were.
+        """
+        self.vocabularies.ask_for(self.vocabularies.encode(vocabulary))
+
+    def set_metadata(self, metadata: Any) -> None:
+        """Ask for the classes of a dataset from now on; their names are encoded here."""
+        self.vocabularies.ask_for_dataset(metadata)
+
+    @contextmanager
+    def labels_only(self) -> Iterator[None]:
+        """In the block, "sem_seg" is an (h, w) map of classes instead of (C, h, w) scores, which are never held."""
+        before, self._labels_only = self._labels_only, True
+        try:
+            yield
+        finally:
+            self._labels_only = before
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Losses in training, results otherwise.
+
+        Args:
+            batched_inputs: per image `image` (3, H, W), RGB in 0..255; for training the ground truth, see `losses`; for
+                results optionally `height` and `width` of the output.
+
+        Returns:
+            In training the weighted losses by name; otherwise what `answer` gives, per image.
+
+        Raises:
+            RuntimeError: if weights were not loaded.
+        """
+        self.weights.check(self.training)
+        if self.training:
+            return self.losses(batched_inputs)
+        with torch.no_grad():
+            classes = self.vocabularies.test(self.device)
+            return [self.answer(encoded, classes, self._labels_only) for encoded in self.encode(batched_inputs)]
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """(3, H, W) in 0..255 as the CLIP takes it, on the device of the model."""
+        return (image.to(self.device) - self.pixel_mean) / self.pixel_std
+
+    @abstractmethod
+    def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """The weighted losses by name."""
+
+    @abstractmethod
+    def encode(self, batched_inputs: list[dict[str, Any]]) -> list[Any]:
+        """All that is known of each image before a class is named; `answer` takes it."""
+
+    @abstractmethod
+    def answer(self, encoded: Any, classes: EncodedVocabulary, labels_only: bool = False) -> dict[str, Any]:
+        """Find classes in one image.
+
+        Args:
+            encoded: the image, from `encode`.
+            classes: what to find, from `vocabularies.encode`.
+            labels_only: see the context manager of that name.
+
+        Returns:
+            As far as the model gives them: `sem_seg` (C, height, width) scores or (height, width) labels;
+            `panoptic_seg`, the (height, width) int32 map and its segments (id, isthing, category_id), with
+            `panoptic_scores`, one score per segment; `instances` (pred_masks, pred_boxes, scores, pred_classes).
+        """
+
+
+def training_metadata(names: Sequence[str]) -> Any:
+    """Detectron2's metadata of the first training set.
+
+    Raises:
+        ValueError: none is named.
+    """
+    if not names:
+        raise ValueError("DATASETS.TRAIN is empty; name a dataset, whose classes the model then knows")
+    return MetadataCatalog.get(names[0])
+
+
+def _after_loading(model: OpenVocabularyModel, keys: Any) -> None:
+    model.weights.update(keys.missing_keys)
+    model.vocabularies.forget_embeddings()

@@ -1,0 +1,51 @@
+"""What a mask generator says of images before it is asked for any class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class QueryMasks:
+    """The masks of the queries, and two vectors of each.
+
+    Attributes:
+        logits: (B, Q, H/4, W/4); a pixel belongs to a mask where its logit is positive.
+        embeddings: (B, Q, E), what the trained classifier compares with class names.
+        queries: (B, Q, D), the queries themselves after the decoder's last norm, by which a video is followed.
+    """
+
+    logits: Tensor
+    embeddings: Tensor
+    queries: Tensor
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """All that is known of images before a class is named; any number of vocabularies may be asked of it.
+
+    Attributes:
+        features: (B, C, H/32, W/32) dense CLIP features.
+        mask_logits, mask_embeddings, query_embeddings: as in `QueryMasks`.
+        clip_embeddings: (B, Q, E), what CLIP sees in each mask, not normalised.
+        on_features: (B, Q) bool, whether a mask has a positive pixel at the resolution of `features`; without one
+            CLIP saw nothing of it.
+    """
+
+    features: Tensor
+    mask_logits: Tensor
+    mask_embeddings: Tensor
+    query_embeddings: Tensor
+    clip_embeddings: Tensor
+    on_features: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Decoded:
+        """The same with every tensor changed."""
+        return Decoded(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+    def image(self, index: int) -> Decoded:
+        """One image of the batch, as a batch of one."""
+        return self.map(lambda tensor: tensor[index : index + 1])
