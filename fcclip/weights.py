@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
-# Two tensors of an FC-CLIP whose widths are those of its CLIP: of the first stage of its image tower, of its embeddings.
+# Two tensors of an FC-CLIP with the widths of its CLIP: of the first stage of its image tower, of its embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
 QUERIES = "sem_seg_head.predictor.query_feat.weight"
 CLIPS = {
@@ -99,8 +99,8 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, holds NaN, belongs to another model or was trained with another CLIP; the model is left as
-            it was.
+        ValueError: it is damaged, holds NaN, belongs to another model or was trained with another CLIP; the model is
+            left as it was.
     """
     state = read_state_dict(path)
     if is_published(state):
@@ -176,8 +176,8 @@ def _explain_misfit(state: dict[str, Tensor], expected: dict[str, Any]) -> str:
     trained_with, present = CLIPS.get(_widths(state)), CLIPS.get(_widths(expected), "another CLIP")
     if trained_with and trained_with != present:
         return (
-            f"it was trained with the CLIP {trained_with}, and the configuration has {present}; choose the configuration "
-            "of its CLIP (configs/coco/panoptic-segmentation/fcclip)"
+            f"it was trained with the CLIP {trained_with}, and the configuration has {present}; choose the one of its "
+            "CLIP (configs/coco/panoptic-segmentation/fcclip)"
         )
     if state[QUERIES].shape != expected[QUERIES].shape:
         return f"it has {len(state[QUERIES])} queries; set MODEL.MASK_FORMER.NUM_OBJECT_QUERIES to that"

@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_tes
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
-from fcclip.data.mappers import TestMapper
+from fcclip.data.mappers import InferenceMapper
 from fcclip.engine.distributed import unwrapped
 from fcclip.engine.trainer import Trainer
 from fcclip.engine.writers import peak_memory
@@ -91,7 +91,7 @@ def _segment_one_image(trainer: Trainer, name: str) -> None:
     model.set_metadata(MetadataCatalog.get(name))
     evaluator = build_evaluator(trainer.cfg, name)
     evaluator.reset()
-    inputs = next(iter(build_detection_test_loader(trainer.cfg, name, mapper=TestMapper(trainer.cfg))), None)
+    inputs = next(iter(build_detection_test_loader(trainer.cfg, name, mapper=InferenceMapper(trainer.cfg))), None)
     if inputs is not None:  # there may be more processes than images
         start = time.perf_counter()
         with evaluation_mode(model):

@@ -18,7 +18,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import log_every_n_seconds
 from torch import nn
 
-from fcclip.data.mappers import TestMapper
+from fcclip.data.mappers import InferenceMapper
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
 from fcclip.evaluation.identity import evaluation_digest
@@ -49,7 +49,7 @@ def evaluate(
     """Evaluate a model on a dataset; every process must call it.
 
     Args:
-        model: called with a list of one sample (see `TestMapper`), returns a list of one output: `sem_seg`,
+        model: called with a list of one sample (see `InferenceMapper`), returns a list of one output: `sem_seg`,
             `panoptic_seg` and `instances`, as far as they are to be evaluated. If it has `set_metadata`, it is told the
             dataset's vocabulary, and keeps it afterwards.
         cfg: INPUT and DATALOADER of the test loader; MODEL.MASK_FORMER.TEST and TEST.
@@ -134,7 +134,7 @@ class _Run:
         stopwatch = Stopwatch()
         if remaining:
             loader = build_detection_test_loader(
-                dataset=remaining, mapper=TestMapper(cfg), num_workers=cfg.DATALOADER.NUM_WORKERS
+                dataset=remaining, mapper=InferenceMapper(cfg), num_workers=cfg.DATALOADER.NUM_WORKERS
             )
             with self.journal.open(comm.get_rank()) as journal:
                 for batch, outputs in _predictions(model, loader, stopwatch):

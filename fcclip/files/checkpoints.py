@@ -6,7 +6,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +168,10 @@ def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _numpy_scalars_allowed() -> AbstractContextManager[Any]:
     """Numbers of NumPy beside the weights, such as a best score, are plain data too."""
-    if not hasattr(torch.serialization, "safe_globals"):  # PyTorch before 2.5
-        return nullcontext()
-    types: list[Any] = [np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
     scalar = np.float64(0).__reduce__()[0]
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return torch.serialization.safe_globals([*types, *((scalar, name) for name in names)])
+    allowed: list[Any] = [np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
+    allowed += [(scalar, name) for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")]
+    return torch.serialization.safe_globals(allowed)
 
 
 def _refused(error: pickle.UnpicklingError) -> str:

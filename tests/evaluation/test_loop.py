@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import inference_on_dataset
 
-from fcclip.data.mappers import TestMapper
+from fcclip.data.mappers import InferenceMapper
 from fcclip.evaluation import build_evaluator, evaluate, evaluate_test_sets, inference_folder
 from tests.evaluation.catalog import Register
 from tests.evaluation.world import Oracle, World, make_world
@@ -33,7 +33,8 @@ def test_equals_detectron2s_own_loop(world: World):
     ours = evaluate(model, cfg, world.name)
     assert set(ours) == {"panoptic_seg", "sem_seg", "segm", "bbox"}
     assert 0 < ours["panoptic_seg"]["PQ"] < 100
-    loader = build_detection_test_loader(dataset=DatasetCatalog.get(world.name), mapper=TestMapper(cfg), num_workers=0)
+    records = DatasetCatalog.get(world.name)
+    loader = build_detection_test_loader(dataset=records, mapper=InferenceMapper(cfg), num_workers=0)
     theirs = inference_on_dataset(model, loader, build_evaluator(cfg, world.name))
     assert_equal(ours, theirs)
 

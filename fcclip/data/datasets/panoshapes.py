@@ -19,7 +19,7 @@ class RenderedLayout(PanopticLayout):
     """A COCO panoptic layout whose files are rendered if they are not there.
 
     Attributes:
-        split: key of ``SPLITS``.
+        split: key of `SPLITS`.
     """
 
     split: str = ""

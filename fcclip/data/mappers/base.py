@@ -45,7 +45,7 @@ class TrainMapper(ABC):
     ) -> None:
         """
         Args:
-            is_train: must be true; tests use `TestMapper`.
+            is_train: must be true; tests use `InferenceMapper`.
             augmentations: applied in this order.
             image_format: channel order, RGB or BGR.
             side: > 0 to cut and pad every sample to a square of this side.
@@ -53,7 +53,9 @@ class TrainMapper(ABC):
             drop_vanished: leave out segments that the augmentations have pushed out of the image.
         """
         if not is_train:
-            raise ValueError(f"{type(self).__name__} makes training samples only; use fcclip.data.mappers.TestMapper")
+            raise ValueError(
+                f"{type(self).__name__} makes training samples only; use fcclip.data.mappers.InferenceMapper"
+            )
         if image_format not in CHANNEL_ORDERS:
             raise ValueError(f"INPUT.FORMAT must be one of {', '.join(CHANNEL_ORDERS)}, not {image_format!r}")
         self.augmentations = T.AugmentationList(augmentations)

@@ -62,7 +62,7 @@ class MaskFormerMapper(TrainMapper):
 
 
 class MaskFormerSemanticDatasetMapper(MaskFormerMapper):
-    """Label maps ("sem_seg_file_name"): one mask a class. mask_former_semantic."""
+    """Label maps ("sem_seg_file_name"), one mask per class: mask_former_semantic."""
 
     def read_labels(self, record: Mapping[str, Any]) -> np.ndarray:
         return read_label_map(require_key(record, "sem_seg_file_name", "mask_former_semantic"))

@@ -88,7 +88,7 @@ def _fill_masks(masks: np.ndarray, segment_ids: Sequence[int], ids: np.ndarray, 
 
 
 def _extent(occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and one past the last True of each row of (n, length); 0 and 0 for a row without any."""
+    """Position of the first True, and one past the last, in each row of (n, length); 0 and 0 for a row without any."""
     length = occupied.shape[1]
     any_true = occupied.any(axis=1)
     first = occupied.argmax(axis=1)

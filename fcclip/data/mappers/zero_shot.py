@@ -43,7 +43,7 @@ class ZeroShotMapper:
     ) -> None:
         """
         Args:
-            is_train: must be true; tests use `TestMapper`.
+            is_train: must be true; tests use `InferenceMapper`.
             long, short: sides of the box that an image fits into at scale 1.
             scales: range of the scale.
             crop: side of the square that is cut out.
@@ -53,7 +53,7 @@ class ZeroShotMapper:
             distort: change the colours.
         """
         if not is_train:
-            raise ValueError("ZeroShotMapper makes training samples only; use fcclip.data.mappers.TestMapper")
+            raise ValueError("ZeroShotMapper makes training samples only; use fcclip.data.mappers.InferenceMapper")
         self.long, self.short, self.scales = long, short, scales
         self.crop, self.largest_share = crop, largest_share
         self.image_format = image_format

@@ -86,9 +86,9 @@ def class_metadata(classes: Sequence[ShapesClass]) -> dict[str, Any]:
 def write_split(folder: Path, split: Split, side: int = SIDE, workers: int = 0) -> None:
     """Render a split into `folder`, unless it is there.
 
-    Files: ``images/*.jpg``, ``panoptic/*.png``, ``semantic/*.png`` (contiguous ids), ``instances.json`` and, written
-    last, ``panoptic.json``. Each is written atomically and depends on its scene alone, so that an interrupted run, or
-    two at once, do no harm.
+    Files: `images/*.jpg`, `panoptic/*.png`, `semantic/*.png` (contiguous ids), `instances.json` and, written
+    last, `panoptic.json`. Each is written atomically and depends on its scene alone, so an interrupted run, or
+    two at once, does no harm.
     """
     if (folder / "panoptic.json").is_file():
         return

@@ -32,7 +32,7 @@ def prepare_semantic(
 
     Args:
         options: where COCO lies, and with how many processes.
-        json, panoptic, output: JSON, folder of PNGs and folder to write of a dataset of one's own, whose classes are
+        json, panoptic, output: JSON, folder of PNGs and folder to write of the user's own dataset, whose classes are
             numbered by ascending category id; instead of COCO.
     """
     if json and panoptic and output:

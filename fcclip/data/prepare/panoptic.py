@@ -45,10 +45,10 @@ def write_panoptic_dataset(
     workers: int,
     info: Mapping[str, str] | None = None,
 ) -> list[Output]:
-    """Write `folder` with a PNG a job, and beside it the JSON file of the same name.
+    """Write one PNG per job into `folder`, and beside it the JSON file of the same name.
 
-    The JSON needs the segments of every image, so that a run that was interrupted reads all sources again; PNGs that
-    are whole are not written again.
+    The JSON needs the segments of every image, so a run after an interruption reads all sources again, but it does not
+    write whole PNGs again.
 
     Args:
         folder: the folder of PNGs.

@@ -145,7 +145,7 @@ def _prepare_with_detail(source: Path, options: Options) -> list[Output]:
 def _convert_masks(
     images: dict[str, dict], get_mask: Callable[[dict], np.ndarray], target: Path, table: np.ndarray
 ) -> Output:
-    """Write one label map an image; in this process, as the package's index is too large to be sent to others."""
+    """Write one label map per image; in this process, as the package's index is too large to be sent to others."""
 
     def convert(stem: str) -> bool:
         path = target / f"{stem}.png"

@@ -18,7 +18,7 @@ FOLDER = "training_aug"
 def prepare(options: Options) -> list[Output]:
     """SBD's label maps of images that VOC 2012 does not annotate -> pascal_voc_d2/{images,annotations_pascal20}.
 
-    Read are the PNGs in VOC2012/SegmentationClassAug where that folder is there, else the MATLAB files of SBD itself.
+    Reads the PNGs in VOC2012/SegmentationClassAug if there is such a folder, else the MATLAB files of SBD itself.
     """
     voc, sbd = options.root / "VOCdevkit/VOC2012", options.root / "VOCdevkit/VOCaug/dataset"
     pngs = voc / "SegmentationClassAug"
