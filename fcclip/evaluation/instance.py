@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fcclip.data.validation.instances import read_instances
 from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
 from fcclip.evaluation.detections import Detection, encode_instances
@@ -106,10 +107,10 @@ class InstanceSegEvaluator(ImageEvaluator):
 
 
 def load_coco(json_file: str | None, dataset_name: str) -> COCO:
-    """Read instance annotations in COCO's format.
+    """Read instance annotations in COCO's format, numbered from 1 and mended (see `read_instances`).
 
     Raises:
-        ValueError: the dataset has none.
+        ValueError: the dataset has none, or an annotation cannot be used; names file and annotation.
         FileNotFoundError: the file does not exist.
     """
     if json_file is None:
@@ -118,8 +119,13 @@ def load_coco(json_file: str | None, dataset_name: str) -> COCO:
         )
     if not Path(json_file).is_file():
         raise FileNotFoundError(f"instance annotations {json_file} of {dataset_name} do not exist")
+    file = read_instances(json_file)
+    file.findings.settle(dataset_name)
+    coco = COCO()
+    coco.dataset = file.as_coco()
     with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(json_file)
+        coco.createIndex()
+    return coco
 
 
 def as_results(truth: COCO, detections: Sequence[Detection], task: str) -> COCO:
