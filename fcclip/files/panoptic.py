@@ -24,6 +24,7 @@ from fcclip.files.coco_json import (
     read_json_object,
     read_list,
 )
+from fcclip.files.stamps import save_stamped
 
 VOID = 0  # the segment id of pixels without a segment
 ID_LIMIT = 1 << 24  # segment ids have three bytes
@@ -80,12 +81,12 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     return (rgba.view("<u4")[..., 0] & np.uint32(ID_LIMIT - 1)).view(np.int32)
 
 
-def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
-    """Write an (H, W) map of segment ids as a panoptic PNG, atomically."""
+def write_panoptic_png(path: str | Path, ids: np.ndarray, stamp: str = "") -> None:
+    """Write an (H, W) map of segment ids as a panoptic PNG, atomically; `stamp` says what it was made from."""
     if np.ndim(ids) != 2:
         raise ValueError(f"expected an (H, W) map of segment ids, got shape {np.shape(ids)}")
     with atomic_path(path) as scratch:
-        Image.fromarray(np.ascontiguousarray(id_to_rgb(ids))).save(scratch, format="PNG")
+        save_stamped(Image.fromarray(np.ascontiguousarray(id_to_rgb(ids))), scratch, stamp)
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,9 @@ class InstanceLayout(Layout):
         if not findings.problems and not findings.loaded:
             what = "no object" if not file.annotations else "crowd regions (iscrowd 1) only, which training leaves out"
             findings.problem(IDS, file.path, f"has {what}; annotate objects with iscrowd 0")
+        for id_, image in file.images.items():
+            if "file_name" not in image and "coco_url" not in image:
+                findings.problem(IDS, file.path, f"gives image {id_!r} no file_name")
         objects: dict[int | str, list[Record]] = {id_: [] for id_ in file.images}
         contiguous = metadata.thing_dataset_id_to_contiguous_id
         for annotation in file.annotations:

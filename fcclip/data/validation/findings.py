@@ -83,7 +83,7 @@ class Findings:
 
     def sentences(self) -> list[str]:
         """The notes, one sentence each."""
-        return [f"{reason}: {note.count}, the first is {note.example}" for reason, note in self.notes.items()]
+        return [f"{reason}: {note.count} (first: {note.example})" for reason, note in self.notes.items()]
 
     def settle(self, dataset: str) -> None:
         """Log the notes, once in a process, and refuse a dataset that has problems.

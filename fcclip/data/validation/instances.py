@@ -103,14 +103,15 @@ class _Reader:
         names: dict[str, int | str] = {}
         for id_, image in self.images.items():
             name = image.get("file_name", image.get("coco_url"))
-            if not isinstance(name, str) or not name or "\0" in name:
+            if name is not None and (not isinstance(name, str) or not name or "\0" in name):
                 self.findings.problem(IDS, self.path, f"gives image {id_!r} the file_name {name!r}")
-                continue
-            if names.setdefault(name, id_) != id_:
+            elif name is not None and names.setdefault(name, id_) != id_:
                 self.findings.problem(IDS, self.path, f"gives {name} to two images, {names[name]!r} and {id_!r}")
             for side in ("height", "width"):
                 if not is_integer(image.get(side)) or image[side] < 1:
-                    message = f"gives image {name} the {side} {image.get(side)!r}; it should be a number of pixels"
+                    message = (
+                        f"gives image {name or id_} the {side} {image.get(side)!r}, not a number of pixels"
+                    )
                     self.findings.problem(SIZES, self.path, message)
                     image[side] = 0
 
