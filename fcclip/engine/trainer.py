@@ -22,6 +22,7 @@ from detectron2.utils.events import EventWriter
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fcclip.data.validation.agreement import validate_datasets
 from fcclip.engine.best import BestCheckpoint
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import distribute, unwrapped
@@ -47,6 +48,7 @@ class Trainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
+        validate_datasets(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg = cfg
         self.max_iter = cfg.SOLVER.MAX_ITER

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from detectron2.data import MetadataCatalog
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fcclip.data.validation.instances import read_instances
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
 from fcclip.evaluation.detections import Detection, encode_instances
@@ -168,13 +168,10 @@ class InstanceSegEvaluator(ImageEvaluator):
 
 
 def load_coco(json_file: str | None, dataset_name: str) -> COCO:
-    """Read instance annotations in COCO's format.
-
-    Annotations are numbered from 1, whatever the file says: COCOeval takes the id 0 for "no match", and exports that
-    number from 0 would lose an object. An annotation without `area` or `iscrowd` gets them.
+    """Read instance annotations in COCO's format, numbered from 1 and mended (see `read_instances`).
 
     Raises:
-        ValueError: the dataset has none, or the file is no such file.
+        ValueError: the dataset has none, or an annotation cannot be used; names file and annotation.
         FileNotFoundError: the file does not exist.
     """
     if json_file is None:
@@ -183,24 +180,12 @@ def load_coco(json_file: str | None, dataset_name: str) -> COCO:
         )
     if not Path(json_file).is_file():
         raise FileNotFoundError(f"instance annotations {json_file} of {dataset_name} do not exist")
-    try:
-        content = json.loads(Path(json_file).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{json_file} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
-    ):
-        raise ValueError(f"{json_file} has no lists images, annotations and categories; is it COCO's instance format?")
+    file = read_instances(json_file)
+    file.findings.settle(dataset_name)
     coco = COCO()
-    coco.dataset = content
-    for number, annotation in enumerate(content["annotations"], start=1):
-        annotation["id"] = number
-        annotation.setdefault("iscrowd", 0)
+    coco.dataset = file.as_coco()
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-    for annotation in content["annotations"]:
-        if "area" not in annotation:
-            annotation["area"] = float(rle_codec.area(coco.annToRLE(annotation)))
     return coco
 
 

@@ -70,7 +70,7 @@ def test_json_round_trip(tmp_path: Path):
     ("content", "message"),
     [
         ("[", "is not a JSON file"),
-        ("[]", 'no list "annotations"'),
+        ("[]", "holds a list, not an object"),
         (json.dumps({"annotations": [{"image_id": 1, "file_name": "a.png"}]}), "an annotation has no segments_info"),
         (
             json.dumps({"annotations": [{"image_id": 1, "file_name": "a", "segments_info": []}] * 2}),
@@ -78,7 +78,7 @@ def test_json_round_trip(tmp_path: Path):
         ),
         (
             json.dumps({"annotations": [{"image_id": 1, "file_name": "a", "segments_info": [{"id": 3}]}]}),
-            "a segment of image 1 has no id or no category_id",
+            "segment 3 has category_id None; it should be an integer",
         ),
     ],
 )

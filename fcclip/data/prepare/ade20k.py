@@ -15,12 +15,13 @@ from PIL import Image
 from pycocotools import mask as mask_api
 
 from fcclip.data.datasets.tables import category_table
-from fcclip.data.prepare.jobs import Options, Output, is_whole, list_files, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, list_files, run_jobs, stamp_of_json
 from fcclip.data.prepare.label_maps import convert_folder, lookup_table, read_pixels
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
 from fcclip.files.atomic import write_json
 from fcclip.files.images import read_label_map
 from fcclip.files.panoptic import measure_segments
+from fcclip.files.stamps import STAMP, stamp_of
 
 FOLDERS = {"train": "training", "val": "validation"}
 CLASSES = 150
@@ -63,15 +64,17 @@ def prepare_instances(options: Options) -> list[Output]:
 def _prepare_instances_of(options: Options, split: str, folder: str) -> Output:
     base = benchmark_folder(options.root)
     target = base / f"ade20k_instance_{split}.json"
-    if is_whole(target):
-        return Output(target, written=0, kept=1)
     maps = [path for path, _ in _instance_maps(base, folder)]
+    stamp = stamp_of(maps)
+    if stamp_of_json(target) == stamp:
+        return Output(target, written=0, kept=1)
     found = run_jobs(_coco_instances, maps, options.workers, target.name, unit="image")
     annotations = [annotation for _, objects in found for annotation in objects]
     table, things = category_table("ade20k_150"), instance_categories().values()
     write_json(
         target,
         {
+            "info": {STAMP: stamp},
             "images": [image for image, _ in found],
             "categories": [{"id": id_, "name": table.names[id_]} for id_ in things],
             "annotations": [{"id": number, **fields} for number, fields in enumerate(annotations, start=1)],
