@@ -29,7 +29,7 @@ FILE_KEYS = ("file_name", "pan_seg_file_name", "sem_seg_file_name")
 def dry_run(cfg: CfgNode, trainer_type: type[Trainer] = Trainer) -> None:
     """Look for every file of the datasets, build all, train one step, segment one image of each test set.
 
-    Nothing is written to OUTPUT_DIR but the log and the configuration.
+    Nothing is written to OUTPUT_DIR but the log.
 
     Raises:
         FileNotFoundError: files of a dataset are missing.

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 STEM = 60  # letters of a file's name that its scratch file has
-SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\.\w+)?")
+SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\..*)?")
 
 
 @contextmanager
@@ -77,7 +76,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is another user's
+    except OSError:  # it is another user's, or the system cannot tell
         return True
     return True
 

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 LARGEST_DESCRIPTION = 1 << 24  # bytes of data.pkl; those of CLIP have less than a hundredth of it
 
 

@@ -10,9 +10,9 @@ from detectron2.data import DatasetCatalog
 from detectron2.utils.env import seed_all_rng
 
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.files.checkpoints import read_checkpoint
 from fcclip.engine.distributed import launch
 from fcclip.engine.trainer import Trainer
+from fcclip.files.checkpoints import read_checkpoint
 from tests.engine.runs import fixed_points
 from tests.engine.training import training_cfg
 
