@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny import REPOSITORY
 
-SCRIPT = REPOSITORY / "tools" / "install_detectron2.py"
+SCRIPT = REPOSITORY / "fcclip" / "install_detectron2.py"
 FILES = {
     "detectron2/__init__.py": "__version__ = '0.6'\n",
     "detectron2/data/transforms/transform.py": "interp=Image.LINEAR\nx.astype(np.bool), np.bool_, np.int32, np.float\n",
