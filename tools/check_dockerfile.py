@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Do what the Dockerfile says where there is no Docker: its commands, in a fresh virtual environment and a clean folder.
+"""Do what the Dockerfile says where there is no Docker, in a fresh virtual environment and a clean folder.
 
     python tools/check_dockerfile.py --build-arg TORCH_INSTALL="torch torchvision"
     python tools/check_dockerfile.py --folder /tmp/image --build-arg TORCH_INSTALL="./torch.whl ./torchvision.whl"
 
-What is left out: the base image (this Python stands in for it) and commands of apt-get. Absolute folders of the image lie
-below --folder. In the end the entry point runs `doctor`, and segments a rendered scene by the model that comes along.
-Prints the seconds and megabytes that each step took.
+What is left out: the base image (this Python stands in for it) and commands of apt-get. Absolute folders of the image
+lie below --folder. In the end the entry point runs `doctor`, and segments a rendered scene by the model that comes
+along. Prints the seconds that each step took, and the megabytes that there are after it.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
             step(f"{name} {argument}", root, partial(follow, name, argument, image, build_args))
         image.run("python -m fcclip.data.panoshapes scene.png")
         for words in TRIALS:
-            step(f"fcclip {words[0]}", root, partial(image.run, shlex.join([*image.entry, *words])))
+            step(f"fcclip {words}", root, partial(image.run, f"{shlex.join(image.entry)} {words}"))
     return 0
 
 

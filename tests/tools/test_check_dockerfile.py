@@ -1,8 +1,5 @@
 """The stand-in for Docker follows the instructions, and knows all that the Dockerfile has."""
 
-import shlex
-import sys
-
 import pytest
 
 from tests.tiny import REPOSITORY
@@ -62,8 +59,7 @@ def test_the_whole_way_on_a_small_dockerfile(tmp_path, monkeypatch, capsys) -> N
     module = repository / "fcclip" / "data" / "panoshapes.py"
     module.parent.mkdir(parents=True)
     module.write_text("import sys; open(sys.argv[1], 'w').close()")
-    program = shlex.quote(f"{sys.executable} -c pass")
-    (repository / "Dockerfile").write_text(f'WORKDIR /work\nCOPY fcclip fcclip\nENTRYPOINT ["sh", "-c", "{program}"]\n')
+    (repository / "Dockerfile").write_text('WORKDIR /work\nCOPY fcclip fcclip\nENTRYPOINT ["true"]\n')
     monkeypatch.setattr(check_dockerfile, "REPOSITORY", repository)
     assert check_dockerfile.main(["--folder", str(tmp_path / "image")]) == 0
     assert (tmp_path / "image" / "work" / "scene.png").is_file()
