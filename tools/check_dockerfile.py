@@ -26,19 +26,7 @@ from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TRIALS = (
-    ["doctor"],
-    [
-        "segment",
-        "scene.png",
-        "--model",
-        "panoshapes",
-        "--output",
-        "segmented.png",
-        "--vocabulary",
-        "red star; snow=stuff",
-    ],
-)
+TRIALS = ("doctor", "segment scene.png --model panoshapes --output segmented.png --vocabulary 'red star; snow=stuff'")
 
 
 @dataclass

@@ -63,4 +63,4 @@ def test_the_whole_way_on_a_small_dockerfile(tmp_path, monkeypatch, capsys) -> N
     monkeypatch.setattr(check_dockerfile, "REPOSITORY", repository)
     assert check_dockerfile.main(["--folder", str(tmp_path / "image")]) == 0
     assert (tmp_path / "image" / "work" / "scene.png").is_file()
-    assert "fcclip segment" in capsys.readouterr().out
+    assert "fcclip segment scene.png" in capsys.readouterr().out
