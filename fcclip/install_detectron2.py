@@ -127,22 +127,36 @@ def find_detectron2() -> str | None:
 def run_pip(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True)
     if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise InstallError(f"'pip {arguments[0]}' failed:\n{tail}")
+        raise InstallError(f"'pip {arguments[0]}' failed:\n{_cause(done.stdout + done.stderr)}")
+
+
+def _cause(output: str) -> str:
+    """The end of what pip printed, with the last error of a program that it ran, which may stand far above it."""
+    lines = output.strip().splitlines()
+    errors = [line for line in lines[:-8] if re.match(r"\s*\w*Error: ", line)]
+    return "\n".join([*errors[-1:], *lines[-8:]])
 
 
 def download_source(folder: Path) -> Path:
-    """Fetch the source archive with pip and check its digest."""
+    """Fetch the source archive with pip, which compares its digest before it runs anything of it."""
     if importlib.util.find_spec("torch") is None:
         raise InstallError("install torch first (pip install torch torchvision): the archive's metadata step needs it")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
-    run_pip("download", *options, "--dest", str(folder), SOURCE)
+    wanted = folder / "requirements.txt"
+    wanted.write_text(f"{SOURCE} --hash=sha256:{SHA256}\n")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--require-hashes"]
+    try:
+        run_pip("download", *options, "--requirement", str(wanted), "--dest", str(folder))
+    except InstallError as error:
+        if "DO NOT MATCH THE HASHES" not in str(error):
+            raise
+        digest = re.search(r"Got\s+(\w+)", str(error))
+        raise InstallError(
+            f"the archive {SOURCE} of your package index has SHA-256 {digest[1] if digest else 'unknown'}, expected "
+            f"{SHA256}; it is not the known archive, and nothing of it was run"
+        ) from None
     archives = sorted(folder.glob("*.tar.gz"))
     if len(archives) != 1:
         raise InstallError(f"pip left {len(archives)} archives of {SOURCE} in {folder}, expected one")
-    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise InstallError(f"{archives[0].name} has SHA-256 {digest}, expected {SHA256}; it is not the known archive")
     return archives[0]
 
 
