@@ -171,7 +171,8 @@ def _silence_ffmpeg() -> None:
     """Keep FFmpeg from printing decoder details; what failed is told in one sentence by this module."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    set_level = cv2.utils.logging.setLogLevel if hasattr(cv2.utils, "logging") else cv2.setLogLevel  # OpenCV 5, or 4
+    set_level(0)  # silent
 
 
 def _ranges(numbers: list[int]) -> str:
