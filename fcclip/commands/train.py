@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-# isort: off
-import fcclip  # noqa: F401, registers models and datasets; first, as it silences a warning of Detectron2's imports
-
-# isort: on
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +25,7 @@ from fcclip.speed.acceleration import accelerate
 
 def main(argv: Sequence[str] | None = None, prog: str = "fcclip train") -> int:
     """Train, or with --eval-only evaluate; returns the exit code."""
-    parser = argument_parser()
-    parser.prog = prog
+    parser = argument_parser(prog)
     args = parser.parse_args(argv)
     try:
         cfg = load_config(args)

@@ -21,6 +21,7 @@ from fcclip.config import get_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.files.atomic import write_text
 from fcclip.files.checkpoints import holds_prefix, require_weight_file
+from fcclip.files.folders import find_config
 from fcclip.files.places import require_writable_folder
 
 logger = logging.getLogger(__name__)
@@ -35,13 +36,20 @@ HOME_MADE_CLIPS = {
 TRACES = ("last_checkpoint", "model_*.pth", "metrics.json")
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    """The flags of Detectron2's training scripts, --dry-run and --debug."""
+def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The flags of Detectron2's training scripts, --dry-run and --debug; `prog` is the command that --help names."""
     parser = argparse.ArgumentParser(
+        prog=prog,
         description="Train or evaluate a model. Under torchrun, or in an srun of several tasks, the flags of processes "
-        "and machines are not needed."
+        "and machines are not needed.",
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file of configs/")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        type=lambda path: str(find_config(path)),
+        metavar="FILE",
+        help="a YAML file, or the path of one in configs/",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR, if any")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
     parser.add_argument(
