@@ -34,9 +34,9 @@ from fcclip.drawing.window import Window
 from fcclip.files.atomic import write_json
 from fcclip.files.images import IMAGE_SUFFIXES, find_images, read_image
 from fcclip.files.video import VideoError, VideoReader, VideoWriter, open_video_writer
+from fcclip.formats.picture import save_picture
 from fcclip.inference.batching import map_in_batches
 from fcclip.segmentation import Segmentation
-from fcclip.segmentation_output import save_picture
 from fcclip.segmenter import Segmenter, read_config
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained

@@ -16,9 +16,10 @@ from yaml import YAMLError
 from fcclip.config import get_cfg
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.files.images import read_image
+from fcclip.formats.result import Instances, Segment, describe_segments
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.vocabularies import VocabularyPair
-from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
+from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState, load_weights
