@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fcclip.formats.coco_panoptic import write_coco_panoptic
+from fcclip.formats.interop import to_hf, to_hf_pipeline, to_supervision
+from fcclip.formats.masks import View
 from fcclip.formats.picture import draw_result, save_picture
 from fcclip.formats.records import result_to_dict
+from fcclip.formats.registry import open_format
 from fcclip.formats.result import Result
 from fcclip.formats.table import result_table
+from fcclip.formats.writer import DEFAULT_TOLERANCE, WriterOptions
+
+if TYPE_CHECKING:
+    import supervision
 
 
 class Segmentation(Result):
@@ -76,3 +83,59 @@ class Segmentation(Result):
     def table(self) -> str:
         """A text table of what `draw` shows, largest first (instances: most certain first)."""
         return result_table(self)
+
+    def export(
+        self,
+        folder: str | Path,
+        format: str,
+        name: str = "image.jpg",
+        view: View | None = None,
+        tolerance: float = DEFAULT_TOLERANCE,
+    ) -> list[Path]:
+        """Write the result as other programs read it; `fcclip.formats.registry` has the same for many pictures.
+
+        Args:
+            folder: where the files go.
+            format: "coco-panoptic", "coco-instances", "coco-polygons", "yolo", "labelme", "label-studio",
+                "label-studio-polygons", "class-ids", "cityscapes-ids", "ade20k-ids", "masks", "cutouts", "csv" or
+                "geojson" (`FORMATS`).
+            name: the picture's file name, by which the files refer to it and after which they are named.
+            view: what is written, "panoptic", "semantic" or "instances"; None for what suits the format.
+            tolerance: pixels by which polygons may deviate from their masks, to have fewer corners; 0 is exact.
+
+        Returns:
+            The files.
+
+        Raises:
+            ValueError: there is no such format, or the result has not what it needs.
+        """
+        writer = open_format(format, folder, WriterOptions(view, tolerance))
+        written = writer.add(self, name)
+        return [*written, *writer.finish()]
+
+    def to_supervision(self, view: View | None = None) -> supervision.Detections:
+        """The objects as `supervision.Detections`: boxes, masks, scores, class ids and `data["class_name"]`.
+
+        Args:
+            view: "panoptic", "semantic" or "instances"; by default instances where there are any.
+
+        Raises:
+            ModuleNotFoundError: supervision is not installed.
+        """
+        return to_supervision(self, view)
+
+    def to_hf(self) -> dict[str, Any]:
+        """What `post_process_panoptic_segmentation` of Hugging Face's Transformers returns.
+
+        Returns:
+            `segmentation`, an (H, W) int32 tensor of segment ids, and `segments_info`, with `id`, `label_id` (position
+            in the vocabulary), `was_fused` (true for stuff) and `score` per segment.
+
+        Raises:
+            ValueError: there is no panoptic result.
+        """
+        return to_hf(self)
+
+    def to_hf_pipeline(self, view: View | None = None) -> list[dict[str, Any]]:
+        """What `pipeline("image-segmentation")` of Transformers returns: `score`, `label`, `mask` (PIL) per segment."""
+        return to_hf_pipeline(self, view)

@@ -12,6 +12,8 @@ from scipy import ndimage
 from fcclip.drawing.colors import RGB, class_color
 from fcclip.vocabulary import Vocabulary
 
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just outside
+
 RANDOM_WEIGHTS_WARNING = "RANDOM WEIGHTS: these segments and names mean nothing"
 
 
@@ -35,7 +37,7 @@ class Segment:
     is_thing: bool
     score: float
     area: int
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 @dataclass(frozen=True, eq=False)
