@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcclip.drawing.style import DEFAULT_STYLE, DrawStyle, View
 from fcclip.formats.coco_panoptic import write_coco_panoptic
 from fcclip.formats.interop import to_hf, to_hf_pipeline, to_supervision
-from fcclip.formats.masks import View
+from fcclip.formats.notebook import notebook_html, notebook_png, summary
 from fcclip.formats.picture import draw_result, save_picture
 from fcclip.formats.records import result_to_dict
 from fcclip.formats.registry import open_format
@@ -44,24 +45,40 @@ class Segmentation(Result):
             found = [] if self.instances is None else self.instances.category_ids.tolist()
         return [self.vocabulary.categories[category_id].name for category_id in dict.fromkeys(found)]
 
-    def draw(self, alpha: float = 0.7) -> np.ndarray:
+    def draw(self, style: DrawStyle = DEFAULT_STYLE, **choices: Any) -> np.ndarray:
         """The picture with the panoptic result painted over it; without one the semantic map, else the instances.
 
+            result.draw(alpha=0.5, scores=True, labels="legend")
+
         Args:
-            alpha: opacity of the colours, 0..1.
+            style: everything that can be chosen.
+            choices: fields of `DrawStyle` to change in it.
 
         Returns:
-            (H, W, 3) uint8, RGB.
-        """
-        return draw_result(self, alpha)
+            (H, W, 3) uint8, RGB; (H, W, 4) RGBA of a transparent style. A legend or the picture beside it make it
+            larger.
 
-    def save(self, path: str | Path, alpha: float = 0.7) -> None:
-        """Draw into an image file, atomically.
+        Raises:
+            ValueError: a choice is not one that there is, or names a class or a view that the result has not.
+        """
+        return draw_result(self, replace(style, **choices))
+
+    def _repr_png_(self) -> bytes:
+        return notebook_png(self)
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self)
+
+    def __repr__(self) -> str:
+        return summary(self)
+
+    def save(self, path: str | Path, style: DrawStyle = DEFAULT_STYLE, **choices: Any) -> None:
+        """Draw into an image file, atomically; the style as in `draw`.
 
         Raises:
             ValueError: the file name has no suffix of an image format.
         """
-        save_picture(path, self.draw(alpha))
+        save_picture(path, self.draw(style, **choices))
 
     def to_coco_panoptic(self, folder: str | Path, name: str = "image", image_id: int = 1) -> tuple[Path, Path]:
         """Write the panoptic result as the COCO panoptic tools read it: ``name.png`` and ``name.json``.

@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+from fcclip.drawing.style import View
 from fcclip.files.atomic import write_text
-from fcclip.formats.masks import View, named_masks
+from fcclip.formats.masks import named_masks
 from fcclip.formats.result import Result
 from fcclip.formats.writer import Writer
 

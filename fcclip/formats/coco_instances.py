@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from fcclip.drawing.style import View
 from fcclip.files.atomic import write_json
 from fcclip.formats.coco_panoptic import coco_categories
-from fcclip.formats.masks import NamedMask, View, named_masks
+from fcclip.formats.masks import NamedMask, named_masks
 from fcclip.formats.polygons import mask_polygons, polygon_ring
 from fcclip.formats.result import Result
 from fcclip.formats.writer import Writer

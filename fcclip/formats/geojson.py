@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fcclip.drawing.style import View
 from fcclip.files.atomic import write_json
-from fcclip.formats.masks import NamedMask, View, named_masks
+from fcclip.formats.masks import NamedMask, named_masks
 from fcclip.formats.polygons import mask_polygons
 from fcclip.formats.result import Result
 from fcclip.formats.writer import Writer

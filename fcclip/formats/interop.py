@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fcclip.drawing.style import View
 from fcclip.formats.coco_instances import objects_view
-from fcclip.formats.masks import View, named_masks
+from fcclip.formats.masks import named_masks
 from fcclip.formats.result import Result
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from fcclip.drawing.style import View
 from fcclip.files.atomic import write_json, write_text
-from fcclip.formats.masks import NamedMask, View, named_masks
+from fcclip.formats.masks import NamedMask, named_masks
 from fcclip.formats.polygons import mask_polygons, polygon_ring
 from fcclip.formats.result import Result
 from fcclip.formats.writer import Writer

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fcclip.drawing.style import View
 from fcclip.files.atomic import write_json
-from fcclip.formats.masks import View, named_masks
+from fcclip.formats.masks import named_masks
 from fcclip.formats.polygons import mask_polygons, polygon_ring
 from fcclip.formats.result import Result
 from fcclip.formats.writer import Writer

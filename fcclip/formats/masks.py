@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from scipy import ndimage
 
+from fcclip.drawing.style import View
 from fcclip.formats.result import Box, Result
 
-View = Literal["panoptic", "semantic", "instances"]
 VIEWS: tuple[View, ...] = get_args(View)
 
 

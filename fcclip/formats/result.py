@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from fcclip.drawing.colors import RGB, class_color
+from fcclip.drawing.colors import RGB
+from fcclip.drawing.labels import Box
+from fcclip.drawing.name_colors import vocabulary_colors
 from fcclip.vocabulary import Vocabulary
-
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just outside
 
 RANDOM_WEIGHTS_WARNING = "RANDOM WEIGHTS: these segments and names mean nothing"
 
@@ -140,8 +140,9 @@ class Result:
         return self.vocabulary.categories[category_id].name
 
     def color_of(self, category_id: int) -> RGB:
-        """The colour of a class: its own in the vocabulary, else one of the palette."""
-        return self.vocabulary.categories[category_id].color or class_color(category_id)
+        """The colour of a class: its own in the vocabulary, else one that belongs to its name."""
+        own = self.vocabulary.categories[category_id].color
+        return own or vocabulary_colors(tuple(category.name for category in self.vocabulary.categories))[category_id]
 
     def semantic_areas(self) -> list[tuple[int, int]]:
         """(class, pixels) of every class in the semantic map, largest first; empty without one."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcclip.formats.masks import View
+from fcclip.drawing.style import View
 from fcclip.formats.result import Result
 
 DEFAULT_TOLERANCE = 1.0

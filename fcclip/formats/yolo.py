@@ -10,9 +10,10 @@ from pathlib import Path
 
 import yaml
 
+from fcclip.drawing.style import View
 from fcclip.files.atomic import write_text
 from fcclip.formats.coco_instances import objects_view
-from fcclip.formats.masks import View, named_masks
+from fcclip.formats.masks import named_masks
 from fcclip.formats.picture import save_picture
 from fcclip.formats.polygons import join_rings, mask_polygons
 from fcclip.formats.result import Result
