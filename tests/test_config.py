@@ -8,9 +8,8 @@ from detectron2.projects.deeplab import add_deeplab_config
 
 import fcclip
 from fcclip.clip.vit import ENCODERS, LEVEL_PROJECTIONS
-from fcclip.config import CHOICES, validate
 from fcclip.data.mappers import TRAIN_MAPPERS
-from fcclip.meta_arch.zero_shot import TEMPLATES
+from fcclip.files.config_checks import CHOICES, validate
 from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS
 from fcclip.modeling.deformable.backends import BACKENDS
 from fcclip.modeling.zero_shot.loss import LOSSES
@@ -117,7 +116,7 @@ def test_choices_are_what_the_code_knows() -> None:
     assert set(CHOICES["MODEL.ZERO_SHOT.LEVEL_PROJECTION"]) == set(LEVEL_PROJECTIONS)
     assert set(CHOICES["MODEL.ZERO_SHOT.LOSS"]) == set(LOSSES)
     assert set(CHOICES["MODEL.ZERO_SHOT.SETTING"]) == set(SETTINGS)
-    assert set(CHOICES["MODEL.ZERO_SHOT.TEMPLATES"]) == set(TEMPLATES)
+    assert set(CHOICES["MODEL.ZERO_SHOT.TEMPLATES"]) == set(ZERO_SHOT_TEMPLATES)
 
 
 @pytest.mark.parametrize("key", CHOICES)

@@ -12,13 +12,13 @@ from fcclip.commands.frames import VideoJob, plan_video
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_pictures
 from fcclip.commands.results import Demo, Report
-from fcclip.config import CfgNode
+from fcclip.config import CfgNode, load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.drawing.window import Window
 from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.video import VideoError, VideoReader
-from fcclip.segmenter import Segmenter, read_config
+from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
 
@@ -85,7 +85,7 @@ def read_model_config(options: argparse.Namespace) -> CfgNode:
         name = options.default_model
     found = find_pretrained(name) if name else None
     lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", "published"] if options.published_vocabulary else []
-    return read_config(
+    return load_inference_cfg(
         found.config if found else options.config_file or configs_folder() / DEFAULT_CONFIG,
         [*lists, *options.opts],
         found.weights if found else None,

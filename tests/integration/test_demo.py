@@ -16,9 +16,9 @@ from PIL import Image
 
 from fcclip.commands.demo import main, parse_arguments
 from fcclip.commands.segmenting import choose_vocabulary, read_model_config
+from fcclip.config import load_inference_cfg
 from fcclip.files.video import VideoReader, open_video_writer
 from fcclip.meta_arch.fcclip import FCCLIP
-from fcclip.segmenter import read_config
 from tests.tiny import REPOSITORY, write_tiny_config
 
 DEMO = REPOSITORY / "demo" / "demo.py"
@@ -359,5 +359,5 @@ def test_built_in_lists_join_the_users_classes(run_demo: RunDemo, tmp_path: Path
 
 def test_all_built_in_lists_are_the_default(config: Path) -> None:
     options = parse_arguments(["--input", "unused.jpg", "--random-weights"])
-    assert len(choose_vocabulary(options, read_config(config))) == 1486
+    assert len(choose_vocabulary(options, load_inference_cfg(config))) == 1486
     assert read_model_config(options).MODEL.FC_CLIP.CLIP_MODEL_NAME == "convnext_large_d_320", "as published"
