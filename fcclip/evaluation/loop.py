@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 from fcclip.data.mappers import TestMapper
 from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
+from fcclip.evaluation.class_names import class_names_of
 from fcclip.evaluation.journal import Journal, digest_of
 from fcclip.evaluation.report.tables import Report
 from fcclip.evaluation.report.worst import WorstImages
@@ -92,6 +93,9 @@ def evaluate(
     core: Any = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if hasattr(core, "set_metadata"):
         core.set_metadata(metadata)
+    names = class_names_of(core, metadata, cfg.MODEL.FC_CLIP.VOCABULARY_DIR)
+    if names is not None:
+        logger.info("%s: %s", dataset_name, names.sentence())
     records = DatasetCatalog.get(dataset_name)
     evaluators = build_evaluators(cfg, dataset_name, folder, unseen)
     digest = _digest(core, cfg, dataset_name, records, evaluators)
@@ -103,6 +107,7 @@ def evaluate(
     if not comm.is_main_process():
         return {}
     report = Report.of(dataset_name, results, evaluators, len(records), seconds, digest)
+    report = replace(report, names=names)
     report.write(folder)
     logger.info("%s", report.screen())
     if cfg.TEST.PLOTS:

@@ -6,13 +6,14 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from fcclip.evaluation.base import ImageEvaluator, Results
+from fcclip.evaluation.class_names import ClassNames
 from fcclip.files.atomic import write_json, write_text
 
 TITLES = {"panoptic_seg": "Panoptic", "sem_seg": "Semantic", "segm": "Instances (masks)", "bbox": "Instances (boxes)"}
@@ -32,6 +33,7 @@ class Report:
             had been finished by an earlier run.
         processes: number of processes.
         digest: of everything the numbers depend on.
+        names: which class names the model was asked for; None if it does not say.
     """
 
     dataset: str
@@ -42,6 +44,7 @@ class Report:
     seconds: dict[str, float]
     processes: int
     digest: str
+    names: ClassNames | None = None
 
     @classmethod
     def of(
@@ -80,6 +83,7 @@ class Report:
             "images": self.images,
             "results": {task: _defined(values) for task, values in self.averages.items()},
             "conventions": self.conventions,
+            "class_names": asdict(self.names) if self.names else None,
             "seconds_per_image": {"processes": self.processes, **self.seconds},
             "digest": self.digest,
             "per_class": {name: _defined(values) for name, values in self.per_class.items()},
@@ -116,6 +120,8 @@ class Report:
             parts.append(f"{TITLES.get(task, task)}\n\n{table}")
         if self.conventions:
             parts.append("\n".join(f"- {metric}: {text}" for metric, text in self.conventions.items()))
+        if self.names:
+            parts.append(self.names.sentence())
         if self.seconds:
             parts.append(
                 f"{self.seconds['total']:.3f} s an image in each of {self.processes} process(es), of these the model "
