@@ -1,1 +1,1 @@
-"""The sub-commands of `python -m fcclip`: a module each, with a function `main(argv)` that returns the exit code."""
+"""The sub-commands of `fcclip`: each module has `main(argv)`, which returns the exit code."""

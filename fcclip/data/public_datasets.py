@@ -78,6 +78,14 @@ def public_datasets() -> Mapping[str, PublicDataset]:
     return {entry["name"]: _read_dataset(entry, archives) for entry in table["datasets"]}
 
 
+def public_name(registered: str) -> str | None:
+    """The public dataset that a registered one belongs to, if it has a name here and needs no login."""
+    for dataset in public_datasets().values():
+        if dataset.archives and any(registered in names for names in dataset.check.values()):
+            return dataset.name
+    return None
+
+
 def _read_archive(name: str, entry: Mapping[str, Any]) -> Archive:
     return Archive(
         name=name,

@@ -145,8 +145,8 @@ class _Limited:
     def __init__(self, source: IO[bytes], size: int) -> None:
         self._source, self._left = source, size
 
-    def read(self, count: int) -> bytes:
-        block = self._source.read(min(count, self._left))
+    def read(self, count: int = -1, /) -> bytes:
+        block = self._source.read(self._left if count < 0 else min(count, self._left))
         self._left -= len(block)
         return block
 

@@ -13,7 +13,7 @@ from fcclip.commands import data as command
 from fcclip.commands.data import listing, main
 from fcclip.data.datasets import REGISTERED
 from fcclip.data.get import PREPARATIONS
-from fcclip.data.public_datasets import PublicDataset, public_datasets
+from fcclip.data.public_datasets import PublicDataset, public_datasets, public_name
 from fcclip.files import transfer
 from fcclip.files.sources import Expected, WebSource
 from tests.data import trees
@@ -149,6 +149,15 @@ def test_nothing_is_fetched_when_only_asked(server: Server, tmp_path: Path, caps
         with pytest.raises(SystemExit):
             main(arguments)
         assert message in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_not_there_says_which_command_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="`python -m fcclip data get ade20k` does all of it"):
+        DatasetCatalog.get("openvocab_ade20k_panoptic_val")
+    assert public_name("openvocab_cityscapes_fine_panoptic_val") is None
 
 
 def test_the_table_names_what_there_is() -> None:
