@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from fcclip.files.cache import cache_directory
 from fcclip.files.download import download
@@ -79,6 +82,8 @@ class PublishedModel:
         found = self.find()
         if found is not None and found != self.fetched_file:
             return found
+        if not self.fetched_file.is_file():
+            tqdm.write(f"fetching {self.name} (licence: {self.licence}; {self.page})", file=sys.stderr)
         fetched = download(self.fetched_file, self.sources, self.expected)
         return self._convert(fetched) if self.is_converted else fetched
 

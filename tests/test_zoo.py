@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import gdown
+import open_clip
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -86,6 +87,10 @@ def test_every_published_model_has_a_configuration_sources_and_a_licence() -> No
         cfg = get_cfg()
         cfg.merge_from_file(str(configs_folder() / model.config))
         assert {"FC-CLIP": "FCCLIP"}.get(model.system, model.system.replace("-", "")) == cfg.MODEL.META_ARCHITECTURE
+        if model.system == "FC-CLIP":
+            clip = cfg.MODEL.FC_CLIP
+            assert open_clip.get_model_config(clip.CLIP_MODEL_NAME)["embed_dim"] == clip.EMBED_DIM
+            assert clip.CLIP_PRETRAINED_WEIGHTS in open_clip.list_pretrained_tags_by_model(clip.CLIP_MODEL_NAME)
         assert model.sources
         assert model.licence
         assert model.name == name
@@ -108,12 +113,13 @@ def test_every_runnable_checkpoint_of_the_recorded_facts_is_there() -> None:
             assert figures.items() <= model.published[dataset].items()
 
 
-def test_a_named_model_is_fetched_when_it_is_asked_for(drive: Drive) -> None:
+def test_a_named_model_is_fetched_when_it_is_asked_for(drive: Drive, capsys: pytest.CaptureFixture[str]) -> None:
     name = "fcclip_r50"
     assert not weights_folder().exists()
     found = find_pretrained(name)
     assert found.weights == weights_folder() / "fcclip_r50.pth"
     assert found.weights.read_bytes() == drive.content
+    assert "fetching fcclip_r50 (licence: Apache-2.0; https://github.com/bytedance/fc-clip)" in capsys.readouterr().err
     assert found.config == configs_folder() / published_models()[name].config
     assert resolve_weights(f"zoo:{name}") == found.weights
     assert len(drive.ranges) == 1
