@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.files.atomic import atomic_path
 from fcclip.weights import CLIP_FINGERPRINT, fingerprint, load_weights
-from fcclip.zoo import resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class TrainingCheckpointer(Checkpointer):
         """Load a checkpoint.
 
         Args:
-            path: the file, or "zoo:NAME"; "" to start from the model as it is.
+            path: the file; "" to start from the model as it is.
             checkpointables: names of what is loaded besides the model; None for all. With [] the file may be any that
                 `fcclip.weights.load_weights` reads, and must fit the model's CLIP only.
 
@@ -80,9 +79,8 @@ class TrainingCheckpointer(Checkpointer):
         if not path:
             logger.info("no checkpoint is loaded: the mask generator starts from random weights")
             return {}
-        file = resolve_weights(path)
-        content = read_checkpoint(file) if file.suffix == ".pth" else {}
-        load_weights(self.model, file)
+        content = read_checkpoint(path) if Path(path).suffix == ".pth" else {}
+        load_weights(self.model, path)
         content.pop("model", None)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in content:

@@ -15,6 +15,7 @@ from detectron2.utils.logger import setup_logger
 
 from fcclip.config import get_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
+from fcclip.zoo import ZOO_PREFIX, resolve_weights
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -53,10 +54,10 @@ def default_url() -> str:
 
 
 def load_config(args: argparse.Namespace) -> CfgNode:
-    """The frozen configuration of a command line.
+    """The frozen configuration of a command line; weights that are given by name are fetched if they are not here.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the weights could not be fetched.
         ValueError: a key is unknown, a value does not fit its key, or the device is not there.
     """
     if not Path(args.config_file).is_file():
@@ -73,6 +74,8 @@ def load_config(args: argparse.Namespace) -> CfgNode:
             "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
             "on the CPU"
         )
+    if cfg.MODEL.WEIGHTS.startswith(ZOO_PREFIX):
+        cfg.MODEL.WEIGHTS = str(resolve_weights(cfg.MODEL.WEIGHTS))  # once, and not in every process
     cfg.freeze()
     return cfg
 

@@ -19,8 +19,8 @@ _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head)\b", re.IGN
 _RECORD = re.compile(r"([0-9a-f]{64})  ")
 
 
-class DownloadError(OSError):
-    """A file could not be fetched or is not what it should be; one sentence that says what to do."""
+class DownloadError(FileNotFoundError):
+    """A file is not here: it could not be fetched, or is not what it should be; one sentence says what to do."""
 
 
 def download(target: Path, sources: Sequence[Source], expected: Expected | None = None) -> Path:

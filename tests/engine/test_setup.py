@@ -1,5 +1,7 @@
 """The command line and the configuration: Detectron2's flags, and mistakes explained."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -59,3 +61,11 @@ def test_a_missing_file_is_named():
     args = argument_parser().parse_args(["--config-file", "configs/gone.yaml"])
     with pytest.raises(FileNotFoundError, match=r"configs/gone\.yaml does not exist"):
         load_config(args)
+
+
+def test_weights_by_name_become_a_file():
+    assert Path(load("MODEL.WEIGHTS", "zoo:panoshapes").MODEL.WEIGHTS).is_file()
+    with pytest.raises(FileNotFoundError, match=r"fetch it by hand from .*HVision-NKU.* and save it as"):
+        load("MODEL.WEIGHTS", "zoo:cascade_clip_voc12_inductive")
+    with pytest.raises(ValueError, match='no model "nonesuch"'):
+        load("MODEL.WEIGHTS", "zoo:nonesuch")
