@@ -34,6 +34,7 @@ from fcclip.drawing.window import Window
 from fcclip.files.atomic import write_json
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.video import VideoError, VideoReader, VideoWriter, open_video_writer
+from fcclip.files.vocabularies import PUBLISHED
 from fcclip.segmentation import Segmentation
 from fcclip.segmentation_output import save_picture
 from fcclip.segmenter import OnError, Segmenter, read_config
@@ -69,6 +70,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         choices=BUILTIN_VOCABULARIES,
         metavar="LIST",
         help=f"look for the classes of {', '.join(BUILTIN_VOCABULARIES)} (any of them) as well",
+    )
+    parser.add_argument(
+        "--published-vocabulary",
+        action="store_true",
+        help="take the names of those lists from the FC-CLIP release (fetched once) instead of this package",
     )
     parser.add_argument(
         "--confidence-threshold", type=_probability, default=0.0, metavar="P", help="drop what scores less (0..1)"
@@ -116,16 +122,18 @@ def main(arguments: list[str] | None = None) -> int:
             job = _open_source(options, report, stack)
             needs_window = options.output is None and options.json is None
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
+            chosen = _read_vocabulary(options)
             found = find_pretrained(options.model) if options.model else None
+            lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", PUBLISHED] if options.published_vocabulary else []
             cfg = read_config(
                 found.config if found else options.config_file,
-                options.opts,
+                [*lists, *options.opts],
                 found.weights if found else None,
                 device=options.device,
                 random_weights=options.random_weights,
                 fast=options.fast,
             )
-            vocabulary = _choose_vocabulary(options, cfg)
+            vocabulary = _add_lists(chosen, options, cfg)
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             segmenter.set_vocabulary(vocabulary)
@@ -149,17 +157,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if report.problems else 0
 
 
-def _choose_vocabulary(options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
-    """The user's classes and the built-in lists asked for; all of those if nothing was asked for."""
-    chosen = []
+def _read_vocabulary(options: argparse.Namespace) -> list[Vocabulary]:
+    """The user's classes, if there are any; read before anything is fetched for them in vain."""
     if options.vocabulary is not None:
-        chosen.append(Vocabulary.from_string(options.vocabulary))
-    elif options.vocabulary_file is not None:
-        chosen.append(Vocabulary.from_file(options.vocabulary_file))
+        return [Vocabulary.from_string(options.vocabulary)]
+    return [] if options.vocabulary_file is None else [Vocabulary.from_file(options.vocabulary_file)]
+
+
+def _add_lists(chosen: list[Vocabulary], options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
+    """The user's classes and the built-in lists asked for; all of those if nothing was asked for."""
     lists = options.add_vocabulary or ([] if chosen else BUILTIN_VOCABULARIES)
     directory = cfg.MODEL.FC_CLIP.VOCABULARY_DIR
-    chosen += [builtin_vocabulary(name, directory) for name in dict.fromkeys(lists)]
-    return chosen[0] if len(chosen) == 1 else join_vocabularies(chosen)
+    vocabularies = [*chosen, *(builtin_vocabulary(name, directory) for name in dict.fromkeys(lists))]
+    return vocabularies[0] if len(vocabularies) == 1 else join_vocabularies(vocabularies)
 
 
 def _check_paths(options: argparse.Namespace) -> None:

@@ -5,12 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from detectron2.data import MetadataCatalog
 
 from fcclip.evaluation import evaluate
 from fcclip.evaluation.class_names import ClassNames, class_names_of
 from fcclip.evaluation.loop import inference_folder
+from fcclip.vocabulary import Vocabulary
 from tests.evaluation.catalog import Register
 from tests.evaluation.world import Oracle, make_world
+from tests.tiny import tiny_model
 
 
 class Pair(list[str]):
@@ -32,6 +35,14 @@ class Pair(list[str]):
 def test_lists(metadata: dict[str, Any], folder: str, lists: str) -> None:
     model = SimpleNamespace(vocabularies=Pair())
     assert class_names_of(model, metadata, folder) == ClassNames(lists, classes=3, seen=2)
+
+
+def test_a_model_says_which_classes_it_has_seen() -> None:
+    metadata = MetadataCatalog.get("openvocab_ade20k_panoptic_val")
+    training = MetadataCatalog.get("openvocab_coco_2017_train_panoptic_with_sem_seg")
+    flags = Vocabulary.from_metadata(metadata).seen_in(Vocabulary.from_metadata(training))
+    assert class_names_of(tiny_model(), metadata, "") == ClassNames("project", classes=150, seen=sum(flags))
+    assert 60 < sum(flags) < 90
 
 
 def test_sentences() -> None:

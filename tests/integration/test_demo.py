@@ -369,7 +369,28 @@ def test_built_in_lists_join_the_users_classes(run_demo: RunDemo, tmp_path: Path
     assert vocabulary[81]["names"] == ["lawn"]
 
 
+def test_the_published_lists_of_names(
+    run_demo: RunDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "coco_panoptic_with_prompt_eng.txt").write_text("".join(f"{n}:published {n}\n" for n in range(1, 201)))
+    monkeypatch.setattr("fcclip.files.vocabularies.published_vocabularies", lambda: lists)
+    image, path = tmp_path / "image.png", tmp_path / "found.json"
+    Image.new("RGB", (40, 30), (80, 90, 200)).save(image)
+    arguments = ["--published-vocabulary", "--add-vocabulary", "coco", "--input", image, "--json", path]
+    assert run_demo(*arguments, vocabulary=None) == 0
+    assert json.loads(path.read_text())["vocabulary"][0]["names"] == ["published 1"]
+
+
+def test_names_are_read_before_a_model_is_fetched(demo: ModuleType, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "find_pretrained", lambda _: pytest.fail("fetched in vain"))
+        arguments = ["--model", "fcclip_r50", "--vocabulary", "cat; cat", "--input", str(PHOTOGRAPH), "--json"]
+        assert demo.main([*arguments, str(tmp_path / "found.json")]) == 2
+
+
 def test_all_built_in_lists_are_the_default(demo: ModuleType, config: Path) -> None:
     options = demo.parse_arguments(["--input", "unused.jpg"])
-    assert len(demo._choose_vocabulary(options, read_config(config))) == 1486
+    assert len(demo._add_lists([], options, read_config(config))) == 1486
     assert options.config_file.is_file(), "the published default, wherever the demo is started"
