@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ TEMPLATES = (
 )
 BATCH_SIZE = 256
 PROGRESS_FROM = 32  # names; fewer are encoded before a progress bar would be read
+WRITE_SECONDS = 10.0  # from one writing of the cache to the next while names are encoded
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class TextClassifier:
     """The classes of a vocabulary as unit vectors in CLIP's embedding space.
 
     Args:
-        embeddings: (S, E), one unit row a synonym.
+        embeddings: (S, E), one unit row per synonym.
         rows_of_class: (C, most synonyms of a class) indices into the rows, the first one repeated as padding.
     """
 
@@ -58,7 +60,7 @@ class TextClassifier:
         return len(self.rows_of_class)
 
     def with_void(self, void: Tensor) -> TextClassifier:
-        """Append one more class, "none of these": ``void`` is its (1, E) unit row."""
+        """Append one more class, "none of these": `void` is its (1, E) unit row."""
         row = torch.full_like(self.rows_of_class[:1], len(self.embeddings))
         embeddings = torch.cat([self.embeddings.to(void.device), void])
         return TextClassifier(embeddings, torch.cat([self.rows_of_class, row]).to(void.device))
@@ -76,7 +78,7 @@ class NameEmbedder:
         tokenize: prompts -> (n, context length) int64; the end token has the largest id.
         encode: tokens -> (n, E).
         open_cache: gives the cache that belongs to the present weights, or None.
-        templates: prompts with one ``{}`` each.
+        templates: prompts with one `{}` each.
         given: rows of names that are not to be encoded, because they were recorded.
         release: called when names have been embedded, so that nothing need be kept ready for more of them.
     """
@@ -109,8 +111,10 @@ class NameEmbedder:
     def embed(self, names: Sequence[str]) -> Tensor:
         """Names -> (S, E) unit rows, float32 on the CPU.
 
+        Names that were encoded before an error or an interruption are kept.
+
         Raises:
-            ValueError: if a name is too long for CLIP's text tower.
+            ValueError: a name is too long for CLIP's text tower, or the tower gives values that are no numbers.
         """
         try:
             self._make_rows(names)
@@ -127,22 +131,35 @@ class NameEmbedder:
             self._rows.update(cache.read(missing))
             missing = [name for name in missing if name not in self._rows]
         if missing:
-            encoded = self._encode_names(missing)
-            self._rows.update(encoded)
-            if cache is not None:
-                cache.add(encoded)
+            self._encode_names(missing, cache)
 
-    def _encode_names(self, names: Sequence[str]) -> dict[str, Tensor]:
+    def _encode_names(self, names: Sequence[str], cache: TextCache | None) -> None:
+        """Encode names in batches, and keep each batch at once: it may take minutes, and the user may not wait."""
+        count = len(self._templates)
         tokens = self._tokenize([template.format(name) for name in names for template in self._templates])
         lengths = tokens.argmax(dim=-1)
         self._refuse_overlong(names, lengths, tokens.shape[1])
-        order = lengths.argsort(stable=True)  # batches of equal length waste no positions
-        batches = order.split(BATCH_SIZE)
-        bar = tqdm(batches, desc="encoding class names", disable=len(names) < PROGRESS_FROM, leave=False)
-        encoded = torch.cat([self._encode(tokens[batch]).float().cpu() for batch in bar])
-        embeddings = torch.empty_like(encoded)
-        embeddings[order] = encoded
-        return dict(zip(names, average_prompts(embeddings, len(self._templates)), strict=True))
+        longest = lengths.view(len(names), count).amax(dim=1)
+        order = longest.argsort(stable=True)  # batches of about equal length waste few positions
+        bar = tqdm(total=len(names), desc="encoding class names", disable=len(names) < PROGRESS_FROM, leave=False)
+        unwritten: dict[str, Tensor] = {}
+        written = time.monotonic()
+        try:
+            for batch in order.split(max(BATCH_SIZE // count, 1)):
+                prompts = self._encode(tokens.view(len(names), count, -1)[batch].flatten(0, 1)).float().cpu()
+                rows = average_prompts(prompts, count)
+                _refuse_no_numbers(rows)
+                unwritten.update(zip([names[index] for index in batch.tolist()], rows, strict=True))
+                self._rows.update(unwritten)
+                bar.update(len(batch))
+                if cache is not None and time.monotonic() - written > WRITE_SECONDS:
+                    cache.add(unwritten)
+                    unwritten = {}
+                    written = time.monotonic()
+        finally:
+            bar.close()
+            if cache is not None and unwritten:
+                cache.add(unwritten)
 
     def _refuse_overlong(self, names: Sequence[str], lengths: Tensor, context: int) -> None:
         # A cut prompt ends at the last position; one that just fits there is refused as well.
@@ -152,6 +169,13 @@ class NameEmbedder:
                 raise ValueError(
                     f'the name "{name[:60]}" is too long for CLIP, which reads {context} tokens; shorten it'
                 )
+
+
+def _refuse_no_numbers(rows: Tensor) -> None:
+    if not torch.isfinite(rows).all():
+        raise ValueError(
+            "CLIP's text tower gives values that are no numbers (NaN or infinite); its weights are damaged: load others"
+        )
 
 
 def average_prompts(embeddings: Tensor, templates: int) -> Tensor:

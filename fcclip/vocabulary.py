@@ -15,7 +15,7 @@ MAX_NAME_CHARACTERS = 200
 PUBLISHED_SUFFIX = "_with_prompt_eng"
 INVALID_CLASS = "invalid_class_id"
 
-_NUMBERED_LINE = re.compile(r"^\s*(\d+):(.*)$")
+_NUMBERED_LINE = re.compile(r"\s*([0-9]+)\s*:(.*)")
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,18 @@ class Vocabulary:
 
     @classmethod
     def from_string(cls, text: str) -> Vocabulary:
-        """Parse ``"cat,kitten; sky=stuff; forklift"``: classes by ";", synonyms by ",", things unless "=stuff"."""
+        """Parse `"cat,kitten; sky=stuff; forklift"`: classes by ";", synonyms by ",", things unless "=stuff"."""
         return cls.from_class_strings(part for part in text.split(";") if part.strip())
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
-        """Read one class a line, ``name,synonym`` with ``=stuff`` as in :meth:`from_string`.
+        """The classes of a file of names (see `read_names`), with `=stuff` after stuff as in `from_string`.
 
-        Lines may carry a leading number (``12:name,synonym``), as in the published vocabulary files; blank lines and
-        lines that start with ``#`` are skipped.
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no file of names, or a name is empty, over-long or given twice; names the file.
         """
-        lines = [line for line in _read_text(Path(path)).splitlines() if line.strip() and not line.startswith("#")]
-        numbered = (_NUMBERED_LINE.match(line) for line in lines)
-        strings = [match.group(2) if match else line for match, line in zip(numbered, lines, strict=True)]
-        try:
-            return cls.from_class_strings(string for string in strings if string.strip() != INVALID_CLASS)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        return Vocabulary(read_names(path).categories)
 
     @classmethod
     def from_class_strings(cls, strings: Iterable[str]) -> Vocabulary:
@@ -95,15 +90,15 @@ class Vocabulary:
         """The classes of a Detectron2 dataset, spelled exactly as there (repeated names are kept).
 
         Args:
-            metadata: has ``stuff_classes`` (things and stuff) or, without it, ``thing_classes``: one string of
-                comma-separated synonyms a class.
+            metadata: has `stuff_classes` (things and stuff) or, without it, `thing_classes`: one string of
+                comma-separated synonyms per class.
             vocabulary_dir: a folder of vocabulary files to take the names from instead, or "published" for those of the
                 FC-CLIP release, which are fetched once; used for datasets that name their file (attribute
-                ``vocabulary``).
+                `vocabulary`).
 
         Raises:
             ValueError: if the metadata names no classes, or a file lacks a class.
-            FileNotFoundError: if ``vocabulary_dir`` lacks the dataset's file.
+            FileNotFoundError: if `vocabulary_dir` lacks the dataset's file.
             DownloadError: if the published files could not be fetched.
         """
         strings = metadata.get("stuff_classes") or metadata.get("thing_classes")
@@ -134,7 +129,7 @@ class Vocabulary:
 
     @cached_property
     def class_of_name(self) -> tuple[int, ...]:
-        """The class index of each entry of :attr:`names`."""
+        """The class index of each entry of `names`."""
         return tuple(index for index, category in enumerate(self.categories) for _ in category.names)
 
     @cached_property
@@ -143,7 +138,7 @@ class Vocabulary:
 
     @property
     def class_strings(self) -> list[str]:
-        """One string of comma-separated synonyms a class, as dataset metadata holds them."""
+        """For each class one string of comma-separated synonyms, as dataset metadata holds them."""
         return [",".join(category.names) for category in self.categories]
 
     def seen_in(self, training: Vocabulary) -> list[bool]:
@@ -157,23 +152,85 @@ def split_synonyms(string: str) -> tuple[str, ...]:
     return tuple(string.replace(", ", ",").split(","))
 
 
-def read_vocabulary_file(path: str | Path) -> dict[int, str]:
-    """Read a numbered vocabulary file (``id:name,synonym,...`` a line) as it is written.
+@dataclass(frozen=True)
+class NamesFile:
+    """A file of names, as `read_names` read it.
 
-    Returns:
-        The class strings by id; lines whose name is ``invalid_class_id`` are left out.
+    Attributes:
+        path: the file.
+        ids: the numbers that its lines begin with, ascending; None if they have none.
+        strings: the names of each class as they are written, separated by commas, in the order of `ids` or the lines.
+    """
+
+    path: Path
+    ids: tuple[int, ...] | None
+    strings: tuple[str, ...]
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes, strictly parsed.
+
+        Raises:
+            ValueError: there is none, or a name is empty, over-long or given twice.
+        """
+        try:
+            return Vocabulary.from_class_strings(self.strings).categories
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+    def by_id(self) -> dict[int, str]:
+        """The string of each number.
+
+        Raises:
+            ValueError: the lines have no numbers.
+        """
+        if self.ids is None:
+            raise ValueError(f'{self.path}: the lines have no numbers; write "number:name,synonym" on each')
+        return dict(zip(self.ids, self.strings, strict=True))
+
+    def require_labels(self) -> None:
+        """Make sure that the label of a class is its position: lines without numbers, or numbered 0, 1, 2, ...
+
+        Raises:
+            ValueError: the numbers are others.
+        """
+        count = len(self.strings)
+        if self.ids is not None and self.ids != tuple(range(count)):
+            raise ValueError(
+                f"{self.path} numbers its {count} classes {self.ids[0]}..{self.ids[-1]}, but the values of label maps "
+                f"must be 0..{count - 1}; make such with `python datasets/prepare_own_label_maps.py`"
+            )
+
+
+def read_names(path: str | Path) -> NamesFile:
+    """Read a file with one class per line: `name,synonym,...`, or on every line `number:name,synonym,...`.
+
+    Blank lines, lines that start with `#` and numbers whose name is `invalid_class_id` are skipped. Numbered classes
+    are sorted by their numbers.
 
     Raises:
-        FileNotFoundError, ValueError: if the file is missing, is not UTF-8, or a line has no number.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not UTF-8, names no class, numbers only some lines, or gives a number twice.
     """
-    strings: dict[int, str] = {}
-    for number, line in enumerate(_read_text(Path(path)).splitlines(), start=1):
-        match = _NUMBERED_LINE.match(line)
-        if match is None:
-            raise ValueError(f'{path}, line {number}: expected "id:name,synonym", found "{line[:60]}"')
-        if match.group(2) != INVALID_CLASS:
-            strings[int(match.group(1))] = match.group(2)
-    return strings
+    path = Path(path)
+    lines = [line.strip() for line in _read_text(path).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    matches = [match for line in lines if (match := _NUMBERED_LINE.fullmatch(line))]
+    if matches and len(matches) < len(lines):
+        raise ValueError(
+            f"{path}: {len(matches)} of {len(lines)} lines begin with a number; number every line, or none"
+        )
+    if not lines:
+        raise ValueError(f"{path} names no class; write one class per line, with synonyms after commas")
+    if not matches:
+        return NamesFile(path, None, tuple(lines))
+    pairs = [(int(match.group(1)), match.group(2)) for match in matches]
+    strings = dict(sorted(pairs))
+    if len(strings) < len(pairs):
+        ids = [id_ for id_, _ in pairs]
+        raise ValueError(f"{path}: the number {next(id_ for id_ in ids if ids.count(id_) > 1)} is given twice")
+    valid = {id_: string for id_, string in strings.items() if string.strip() != INVALID_CLASS}
+    return NamesFile(path, tuple(valid), tuple(valid.values()))
 
 
 def _parse_category(string: str) -> Category:
@@ -197,7 +254,7 @@ def _strings_from_directory(directory: Path, stem: str, ids: Sequence[int]) -> l
         raise FileNotFoundError(
             f"{directory} has neither {candidates[0].name} nor {candidates[1].name}; add one of them"
         )
-    strings = read_vocabulary_file(path)
+    strings = read_names(path).by_id()
     missing = [index for index in ids if index not in strings]
     if missing:
         raise ValueError(f"{path} has no line for class {missing[0]} ({len(missing)} of {len(ids)} are missing)")

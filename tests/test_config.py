@@ -7,7 +7,14 @@ from detectron2.config import get_cfg as detectron2_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 
 import fcclip
-from tests.tiny import PUBLISHED_CONFIGS
+from fcclip.clip.vit import ENCODERS, LEVEL_PROJECTIONS
+from fcclip.config import CHOICES, validate
+from fcclip.data.mappers import TRAIN_MAPPERS
+from fcclip.meta_arch.zero_shot import TEMPLATES
+from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS
+from fcclip.modeling.deformable.backends import BACKENDS
+from fcclip.modeling.zero_shot.loss import LOSSES
+from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY, tiny_cfg
 
 TEST_SETS = {
     "ade20k": ("openvocab_ade20k_panoptic_val", (1, 1, 1), (800, 1333)),
@@ -93,3 +100,63 @@ def test_a_wrong_key_is_named(tmp_path) -> None:
     path.write_text(yaml.safe_dump({"MODEL": {"FC_CLIP": {"EMBED_DIMS": 3}}}))
     with pytest.raises(KeyError, match="EMBED_DIMS"):
         fcclip.get_cfg().merge_from_file(str(path))
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_of_the_project_is_valid(path: Path) -> None:
+    cfg = fcclip.get_cfg()
+    cfg.merge_from_file(path)
+    if not path.stem.startswith(("Base", "maskformer2")):
+        validate(cfg)
+
+
+def test_choices_are_what_the_code_knows() -> None:
+    assert set(CHOICES["INPUT.DATASET_MAPPER_NAME"]) == {*TRAIN_MAPPERS, "detectron2"}
+    assert set(CHOICES["MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION"]) == set(BACKENDS)
+    assert set(CHOICES["MODEL.ZERO_SHOT.ENCODER"]) == set(ENCODERS)
+    assert set(CHOICES["MODEL.ZERO_SHOT.LEVEL_PROJECTION"]) == set(LEVEL_PROJECTIONS)
+    assert set(CHOICES["MODEL.ZERO_SHOT.LOSS"]) == set(LOSSES)
+    assert set(CHOICES["MODEL.ZERO_SHOT.SETTING"]) == set(SETTINGS)
+    assert set(CHOICES["MODEL.ZERO_SHOT.TEMPLATES"]) == set(TEMPLATES)
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_choices_are_refused_by_name(key: str) -> None:
+    with pytest.raises(ValueError, match=f'{key} is "nope"; choose one of '):
+        fcclip.get_cfg().merge_from_list([key, "nope"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("MODEL.META_ARCHITECTURE", "Nope", 'META_ARCHITECTURE is "Nope"; choose one of .*FCCLIP.*ZegCLIP'),
+        ("MODEL.BACKBONE.NAME", "nope", 'BACKBONE.NAME is "nope"; choose one of .*CLIP'),
+        ("MODEL.SEM_SEG_HEAD.NAME", "nope", "choose one of .*FCCLIPHead"),
+        ("MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME", "nope", "choose one of .*MSDeformAttnPixelDecoder"),
+        ("MODEL.MASK_FORMER.NHEADS", 0, "NHEADS is 0; it must be at least 1"),
+        ("MODEL.MASK_FORMER.NHEADS", -4, "at least 1"),
+        ("MODEL.MASK_FORMER.NHEADS", 7, "is not a multiple of NHEADS, 7"),
+        ("MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", -1, "at least 1"),
+        ("MODEL.PIXEL_STD", [1, 1], "three numbers"),
+        ("MODEL.PIXEL_STD", [1, 0, 1], "above 0"),
+        ("MODEL.PIXEL_MEAN", [], "three numbers"),
+        ("MODEL.SEM_SEG_HEAD.IN_FEATURES", [], "choose from res2"),
+        ("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["res9"], "choose from res2"),
+        ("SOLVER.IMS_PER_BATCH", 0, "at least 1"),
+    ],
+)
+def test_values_that_no_model_can_be_built_with_are_refused(key: str, value: object, message: str) -> None:
+    cfg = tiny_cfg()
+    validate(cfg)
+    cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=message):
+        validate(cfg)
+
+
+def test_a_model_that_is_asked_for_nothing_is_refused() -> None:
+    cfg = tiny_cfg()
+    cfg.merge_from_list(
+        [item for task in ("SEMANTIC", "INSTANCE", "PANOPTIC") for item in (f"MODEL.MASK_FORMER.TEST.{task}_ON", False)]
+    )
+    with pytest.raises(ValueError, match="nothing is asked for"):
+        validate(cfg)

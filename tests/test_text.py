@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fcclip.files.cache import TextCache
-from fcclip.text import TEMPLATES, NameEmbedder, TextClassifier, average_prompts
+from fcclip.text import BATCH_SIZE, TEMPLATES, NameEmbedder, TextClassifier, average_prompts
 from fcclip.vocabulary import Vocabulary
 
 CONTEXT = 77
@@ -78,6 +78,49 @@ def test_another_process_reads_the_cache(tmp_path) -> None:
     again = embedder(second, TextCache("f" * 64, tmp_path)).embed(["dog", "cat"])
     assert second.encoded == 0
     assert torch.equal(rows, again.flip(0))
+
+
+class InterruptedTower(FakeTower):
+    """Is interrupted, as by Ctrl-C, when it has encoded so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self._left = batches
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        if not self._left:
+            raise KeyboardInterrupt
+        self._left -= 1
+        return super().encode(tokens)
+
+
+def test_what_was_encoded_before_an_interruption_is_kept(tmp_path) -> None:
+    names = [f"name {index}" for index in range(60)]
+    with pytest.raises(KeyboardInterrupt):
+        embedder(InterruptedTower(batches=2), TextCache("f" * 64, tmp_path)).embed(names)
+    kept = 2 * (BATCH_SIZE // len(TEMPLATES))
+    again = FakeTower()
+    rows = embedder(again, TextCache("f" * 64, tmp_path)).embed(names)
+    assert again.encoded == (len(names) - kept) * len(TEMPLATES)
+    torch.testing.assert_close(rows, embedder(FakeTower()).embed(names))
+
+
+def test_an_embedder_that_was_interrupted_goes_on_where_it_was() -> None:
+    tower = InterruptedTower(batches=1)
+    names = embedder(tower)
+    with pytest.raises(KeyboardInterrupt):
+        names.embed([f"name {index}" for index in range(20)])
+    tower._left = 9
+    names.embed([f"name {index}" for index in range(20)])
+    assert tower.encoded == 20 * len(TEMPLATES)
+
+
+def test_values_that_are_no_numbers_are_named_and_not_kept(tmp_path) -> None:
+    cache = TextCache("f" * 64, tmp_path)
+    broken = NameEmbedder(FakeTower().tokenize, lambda tokens: torch.full((len(tokens), 6), torch.nan), lambda: cache)
+    with pytest.raises(ValueError, match="its weights are damaged"):
+        broken.embed(["cat"])
+    assert cache.read(["cat"]) == {}
 
 
 def test_overlong_name_is_refused() -> None:

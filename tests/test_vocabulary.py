@@ -1,7 +1,7 @@
 import pytest
 from detectron2.data import Metadata
 
-from fcclip.vocabulary import Category, Vocabulary, read_vocabulary_file, split_synonyms
+from fcclip.vocabulary import Category, Vocabulary, read_names, split_synonyms
 
 
 def test_string_gives_classes_synonyms_and_kinds() -> None:
@@ -35,12 +35,46 @@ def test_mistakes_are_named(text: str, message: str) -> None:
         Vocabulary.from_string(text)
 
 
-def test_file_takes_plain_and_numbered_lines(tmp_path) -> None:
+def test_file_takes_plain_lines(tmp_path) -> None:
     path = tmp_path / "names.txt"
-    path.write_text("﻿# my classes\n0:invalid_class_id\n1:cat,kitten\n\nsky=stuff\n", encoding="utf-8")
+    path.write_text("\ufeff# my classes\ncat,kitten\n\n  sky=stuff\n", encoding="utf-8")
     vocabulary = Vocabulary.from_file(path)
     assert vocabulary.class_strings == ["cat,kitten", "sky"]
     assert vocabulary.thing_ids == {0}
+    assert read_names(path).ids is None
+
+
+def test_file_takes_numbered_lines(tmp_path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("7:sky=stuff\n0:invalid_class_id\n1:cat,kitten\n")
+    vocabulary = Vocabulary.from_file(path)
+    assert vocabulary.class_strings == ["cat,kitten", "sky"]
+    assert read_names(path).by_id() == {1: "cat,kitten", 7: "sky=stuff"}
+
+
+def test_numbers_must_be_those_of_labels(tmp_path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("2:cat\n0:wall\n1:sky\n")
+    read_names(path).require_labels()
+    assert read_names(path).strings == ("wall", "sky", "cat")
+    path.write_text("0:wall\n2:cat\n5:dog\n")
+    with pytest.raises(ValueError, match=r"names.txt numbers its 3 classes 0..5, but .* must be 0..2"):
+        read_names(path).require_labels()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1:cat\ndog\n", "1 of 2 lines begin with a number; number every line, or none"),
+        ("1:cat\n1:dog\n", "the number 1 is given twice"),
+        ("# nothing\n\n", "names no class"),
+    ],
+)
+def test_files_that_contradict_themselves_are_refused(tmp_path, text: str, message: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_names(path)
 
 
 def test_unreadable_files_are_named(tmp_path) -> None:
@@ -89,9 +123,9 @@ def test_a_folder_of_published_files_replaces_the_names(tmp_path) -> None:
 
 def test_numbered_file_wants_numbers(tmp_path) -> None:
     path = tmp_path / "v.txt"
-    path.write_text("1:cat\ndog\n")
-    with pytest.raises(ValueError, match='line 2: expected "id:name,synonym", found "dog"'):
-        read_vocabulary_file(path)
+    path.write_text("cat\ndog\n")
+    with pytest.raises(ValueError, match="the lines have no numbers"):
+        read_names(path).by_id()
 
 
 def test_seen_means_a_name_in_common() -> None:

@@ -25,7 +25,7 @@ from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.modeling import build_model
 from torch import nn
 
-from fcclip.data.mappers import TestMapper
+from fcclip.data.mappers import InferenceMapper
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.engine.parameters import count_parameters
 from fcclip.segmenter import read_config
@@ -88,7 +88,7 @@ def describe_speed(cfg: CfgNode, model: nn.Module, dataset: str, options: argpar
 def batches(cfg: CfgNode, dataset: str, made: list[int] | None) -> Iterable[list[dict[str, Any]]]:
     """Batches of one image: of the dataset, or blank ones without end."""
     if made is None:
-        return build_detection_test_loader(cfg, dataset, mapper=TestMapper(cfg))
+        return build_detection_test_loader(cfg, dataset, mapper=InferenceMapper(cfg))
     height, width = made
     blank = torch.zeros(height, width, 3, dtype=torch.uint8).numpy()
     resize = ResizeShorterSide(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.RESIZING_TEST)

@@ -23,7 +23,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from fcclip.data.mappers import TestMapper
+from fcclip.data.mappers import InferenceMapper
 from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.evaluation.loop import evaluate
 from fcclip.evaluation.metrics.semantic import harmonic_mean
@@ -103,7 +103,7 @@ class Bench:
             for spent, setting in zip(times, settings, strict=True):
                 model, cfg = self.build(setting)
                 model.eval()
-                sample = TestMapper(cfg)(record)
+                sample = InferenceMapper(cfg)(record)
                 start = time.perf_counter()
                 model([sample])
                 spent.append(time.perf_counter() - start)

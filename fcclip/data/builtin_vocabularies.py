@@ -9,12 +9,12 @@ from typing import Any
 from detectron2.data.catalog import Metadata
 
 from fcclip.data.datasets.lvis import lvis_classes
-from fcclip.data.datasets.tables import panoptic_classes
+from fcclip.data.datasets.tables import panoptic_table_metadata
 from fcclip.vocabulary import Vocabulary
 
 _CLASSES: dict[str, Callable[[], dict[str, Any]]] = {
-    "coco": lambda: panoptic_classes("coco_panoptic"),  # 133 classes
-    "ade": lambda: panoptic_classes("ade20k_150"),  # 150
+    "coco": lambda: panoptic_table_metadata("coco_panoptic"),  # 133 classes
+    "ade": lambda: panoptic_table_metadata("ade20k_150"),  # 150
     "lvis": lvis_classes,  # 1203
 }
 BUILTIN_VOCABULARIES = tuple(_CLASSES)
@@ -38,7 +38,7 @@ def builtin_vocabulary(name: str, vocabulary_dir: str | Path = "") -> Vocabulary
 def join_vocabularies(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
     """One vocabulary of all classes: first the things of each in turn, then the stuff, as in the published demo.
 
-    A class that several lists have stays several classes, also as there.
+    A class that several lists contain stays several classes, as it does there.
     """
     categories = [category for vocabulary in vocabularies for category in vocabulary.categories]
     return Vocabulary(tuple(sorted(categories, key=lambda category: not category.is_thing)))

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +24,7 @@ MAX_NAMES = 50_000  # per file, some 150 MB; a fuller one starts anew
 
 
 def cache_directory() -> Path:
-    """``$FCCLIP_CACHE``, else the folder ``fcclip`` in the user's cache folder."""
+    """`$FCCLIP_CACHE`, else the folder `fcclip` in the user's cache folder."""
     chosen = os.environ.get("FCCLIP_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -38,20 +39,23 @@ class TextCache:
     """Embeddings of names under one fingerprint, in one file that is replaced as a whole.
 
     Writers may overlap: the last one wins, and what the other one added is encoded again some day. A damaged file is
-    noticed by its digest and thrown away. A folder that cannot be written costs the cache, never the result.
+    noticed by its digest, one with other rows than this model's by their shape and values, and thrown away. A folder
+    that cannot be written costs the cache, never the result.
 
     Args:
         fingerprint: digest of the text tower, its description and the templates.
-        directory: where the file lies; by default :func:`cache_directory`.
+        directory: where the file lies; by default `cache_directory`.
+        width: E, the width of the embeddings; None takes what the file has.
     """
 
-    def __init__(self, fingerprint: str, directory: Path | None = None) -> None:
+    def __init__(self, fingerprint: str, directory: Path | None = None, width: int | None = None) -> None:
+        self._width = width
         self.path = (directory or cache_directory()) / "text" / f"{fingerprint[:32]}.safetensors"
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """The rows of those names that are there."""
+        """The rows (E,) of those names that are there; each keeps no more in memory than itself."""
         known, rows = self._load()
-        return {name: rows[known[name]] for name in names if name in known}
+        return {name: rows[known[name]].clone() for name in names if name in known}
 
     def add(self, embeddings: Mapping[str, Tensor]) -> None:
         """Store rows (E,) by name, next to those that are there."""
@@ -73,14 +77,24 @@ class TextCache:
                 metadata = file.metadata()
                 rows = file.get_tensor("embeddings")
             names = json.loads(metadata["names"])
-            if metadata["digest"] != _digest(rows) or len(names) != len(rows):
+            if metadata["digest"] != _digest(rows):
                 raise ValueError("its digest does not fit")
+            self._check(names, rows)
         except FileNotFoundError:
             return {}, torch.empty(0)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             logger.warning("ignoring the damaged text cache %s: %s", self.path, error)
             return {}, torch.empty(0)
         return {name: index for index, name in enumerate(names)}, rows
+
+    def _check(self, names: Any, rows: Tensor) -> None:
+        """Refuse rows that no text tower of this width can have given."""
+        if rows.ndim != 2 or rows.dtype != torch.float32 or rows.shape[1] != (self._width or rows.shape[1]):
+            raise ValueError(f"its rows are {str(rows.dtype).removeprefix('torch.')} {tuple(rows.shape)}")
+        if not isinstance(names, list) or len(names) != len(rows) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its names are not those of its rows")
+        if not torch.isfinite(rows).all():
+            raise ValueError("its rows have values that are no numbers")
 
 
 def _digest(rows: Tensor) -> str:

@@ -12,9 +12,12 @@ import cv2
 import numpy as np
 
 from fcclip.files.atomic import atomic_path
+from fcclip.files.images import ImageTooLargeError, check_size
+from fcclip.files.paths import require_file
 
 CODECS = ("avc1", "mp4v")  # H.264 where OpenCV was built with an encoder for it, else MPEG-4 part 2
 DEFAULT_FPS = 25.0  # for cameras and files that do not say
+MAX_FAILURES = 1000  # frames in a row that cannot be read: no more are tried
 INDEXED_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # containers that store their number of frames
 
 
@@ -29,24 +32,30 @@ class VideoReader:
 
     Args:
         source: a video file, or the number of a camera.
+        max_failures: reading ends after so many frames in a row that cannot be decoded, however many more the file
+            says that it has.
 
     Raises:
         FileNotFoundError: there is no such file.
-        VideoError: it cannot be opened as a video, or has no frame that can be read.
+        ValueError: it is a folder or not a regular file.
+        VideoError: it cannot be opened as a video, has no frame that can be read, or frames of more pixels than
+            `fcclip.files.images.max_pixels`.
     """
 
-    def __init__(self, source: str | Path | int) -> None:
-        if not isinstance(source, int) and not Path(source).is_file():
-            raise FileNotFoundError(f"video {source} does not exist")
+    def __init__(self, source: str | Path | int, max_failures: int = MAX_FAILURES) -> None:
+        if not isinstance(source, int):
+            _check_name(require_file(source, "video"))
         _silence_ffmpeg()
         self.name = f"camera {source}" if isinstance(source, int) else str(source)
         self.problems: list[str] = []
+        self._max_failures = max_failures
         self._is_camera = isinstance(source, int)
         self._counts_exactly = not isinstance(source, int) and Path(source).suffix.lower() in INDEXED_SUFFIXES
         self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
             hint = "is it connected?" if self._is_camera else "it is no video, or damaged or truncated"
             raise VideoError(f"{self.name} cannot be opened: {hint}")
+        self._check_size()
 
     @property
     def fps(self) -> float:
@@ -63,7 +72,7 @@ class VideoReader:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames that are left; reading on after a damaged one."""
         expected = self.frame_count
-        failed: list[int] = []
+        failed = _Spans()
         index = 0
         while expected is None or index < expected:
             index += 1
@@ -73,20 +82,31 @@ class VideoReader:
             elif expected is None:
                 break
             else:
-                failed.append(index)
+                failed.add(index)
+                if failed.last_length >= self._max_failures:
+                    failed.add_to(expected)
+                    break
         self._note_failures(failed, index, expected)
 
-    def _note_failures(self, failed: list[int], attempts: int, expected: int | None) -> None:
+    def _check_size(self) -> None:
+        width, height = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        try:
+            check_size(int(height), int(width), f"{self.name}: a frame")
+        except ImageTooLargeError as error:
+            self.close()
+            raise VideoError(str(error)) from None
+
+    def _note_failures(self, failed: _Spans, attempts: int, expected: int | None) -> None:
         if expected is None:
             if attempts <= 1:
                 raise VideoError(f"{self.name} has no frame that can be read")
             return
-        if len(failed) == expected:
+        if failed.count == expected:
             raise VideoError(f"{self.name} has no frame that can be read")
         # Other containers only tell how long they last, to the end of the sound.
         slack = 0 if self._counts_exactly else max(1, round(self.fps / 4))
-        if failed and (failed[0] <= expected - len(failed) or len(failed) > slack):
-            self.problems.append(f"{self.name}: reading failed at frame {_ranges(failed)} of {expected}")
+        if failed.count and (failed.first <= expected - failed.count or failed.count > slack):
+            self.problems.append(f"{self.name}: reading failed at frame {failed} of {expected}")
 
     def close(self) -> None:
         """Release the file or camera."""
@@ -174,12 +194,44 @@ def _silence_ffmpeg() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def _ranges(numbers: list[int]) -> str:
-    """[3, 4, 5, 9] -> "3-5, 9"."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
+def _check_name(path: Path) -> None:
+    """OpenCV ends the process when it is given a name that is not text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise VideoError(f"the name of video {str(path)!r} is not UTF-8; give the file another name") from None
+
+
+class _Spans:
+    """Ascending numbers, kept as spans: 3, 4, 5, 9 are "3-5, 9"."""
+
+    def __init__(self) -> None:
+        self._spans: list[list[int]] = []
+
+    def add(self, number: int) -> None:
+        """Append a number."""
+        if self._spans and number == self._spans[-1][1] + 1:
+            self._spans[-1][1] = number
         else:
-            spans.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+            self._spans.append([number, number])
+
+    def add_to(self, number: int) -> None:
+        """Append every number after the last one, up to `number`."""
+        self._spans[-1][1] = number
+
+    @property
+    def first(self) -> int:
+        return self._spans[0][0]
+
+    @property
+    def last_length(self) -> int:
+        """How many numbers the last span has."""
+        return self._spans[-1][1] - self._spans[-1][0] + 1
+
+    @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return sum(last - first + 1 for first, last in self._spans)
+
+    def __str__(self) -> str:
+        return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in self._spans)

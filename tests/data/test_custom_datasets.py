@@ -200,11 +200,11 @@ def test_the_same_name_twice_is_told():
     ("names", "says"),
     [
         ("steel\nsteel\n", "given twice"),
-        ("0:steel\nrust\n", "1 of 2 lines begin with an id"),
-        ("1:steel\n1:rust\n", "the id 1 occurs twice"),
+        ("0:steel\nrust\n", "1 of 2 lines begin with a number"),
+        ("1:steel\n1:rust\n", "the number 1 is given twice"),
         ("1:steel\n2:rust\n", "prepare_own_label_maps.py"),
         ("steel,,metal\nrust\n", "empty name"),
-        ("", "no classes"),
+        ("", "names no class"),
     ],
 )
 def test_a_wrong_file_of_names_is_told(root: Path, names: str, says: str):

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from fcclip.vocabulary import read_vocabulary_file
+from fcclip.vocabulary import read_names
 from tests.shared import SHARED, needs_shared
 
 FOLDER = files("fcclip") / "data" / "datasets" / "vocabularies"
@@ -16,7 +16,7 @@ CLASSES = {
 
 
 def read(stem: str) -> dict[int, list[str]]:
-    strings = read_vocabulary_file(str(FOLDER / f"{stem}.txt"))
+    strings = read_names(str(FOLDER / f"{stem}.txt")).by_id()
     return {index: string.split(",") for index, string in strings.items()}
 
 

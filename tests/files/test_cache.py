@@ -1,9 +1,12 @@
+import hashlib
+import json
 import logging
 import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from fcclip.files.cache import TextCache, cache_directory
 
@@ -75,3 +78,39 @@ def test_folder_is_chosen_by_the_environment(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     monkeypatch.setattr("sys.platform", "linux")
     assert cache_directory() == tmp_path / "user" / "fcclip"
+
+
+def write(path: Path, names: object, rows: torch.Tensor) -> None:
+    """A cache file of any content, with the digest that belongs to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(rows.numpy().tobytes()).hexdigest()
+    text = names if isinstance(names, str) else json.dumps(names)
+    path.write_bytes(save({"embeddings": rows}, {"names": text, "digest": digest}))
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (["cat"], torch.full((1, 4), float("nan"))),
+        (["cat"], torch.ones(1, 5)),
+        (["cat"], torch.ones(1)),
+        (["cat"], torch.ones(1, 4, dtype=torch.int32)),
+        (["cat", "dog"], torch.ones(1, 4)),
+        ([1], torch.ones(1, 4)),
+        ({"cat": 0}, torch.ones(1, 4)),
+        ("[" * 100_000, torch.ones(1, 4)),
+    ],
+)
+def test_rows_that_no_text_tower_gives_are_ignored(tmp_path, caplog, names, rows) -> None:
+    cache = TextCache(FINGERPRINT, tmp_path, width=4)
+    write(cache.path, names, rows)
+    with caplog.at_level(logging.WARNING):
+        assert cache.read(["cat"]) == {}
+    assert "damaged text cache" in caplog.text
+
+
+def test_a_row_keeps_only_itself_in_memory(tmp_path) -> None:
+    cache = TextCache(FINGERPRINT, tmp_path)
+    cache.add({f"name {index}": torch.full((8,), float(index)) for index in range(100)})
+    row = cache.read(["name 7"])["name 7"]
+    assert row.untyped_storage().nbytes() == row.nbytes == 32

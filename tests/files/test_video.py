@@ -1,5 +1,6 @@
 """Videos survive writing and reading, and lost frames are told."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,39 @@ def test_cut_video_gives_its_frames_and_tells_which_are_lost(tmp_path: Path) -> 
     with VideoReader(path) as reader:
         assert len(list(reader)) == 20
         assert reader.problems == []
+
+
+@pytest.mark.parametrize("claimed", [2_000_000_000, 0x7FFFFFFF])
+def test_reading_ends_where_the_frames_do_whatever_the_header_claims(tmp_path: Path, claimed: int) -> None:
+    path = write_avi(tmp_path / "a.avi", frames(12))
+    data = bytearray(path.read_bytes())
+    for chunk, place in ((b"strh", 40), (b"avih", 24)):  # both say how many frames there are
+        start = data.index(chunk) + place
+        data[start : start + 4] = claimed.to_bytes(4, "little")
+    path.write_bytes(data)
+    with VideoReader(path, max_failures=5) as reader:
+        assert len(list(reader)) == 12
+        assert reader.problems == [f"{path}: reading failed at frame 13-{claimed} of {claimed}"]
+
+
+def test_frames_have_a_limit_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_avi(tmp_path / "a.avi", frames(2, (64, 48)))
+    monkeypatch.setenv("FCCLIP_MAX_PIXELS", "3000")
+    with pytest.raises(VideoError, match="a frame has 64x48 pixels, more than the 3,000"):
+        VideoReader(path)
+
+
+def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(ValueError, match="is a folder; give the video itself"):
+        VideoReader(tmp_path / "folder.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ValueError, match="is not a regular file"):
+        VideoReader(tmp_path / "pipe.mp4")
+    name = os.fsdecode(bytes(tmp_path) + b"/\xff.avi")
+    write_avi(tmp_path / "a.avi", frames(2)).rename(name)
+    with pytest.raises(VideoError, match="is not UTF-8; give the file another name"):
+        VideoReader(name)
 
 
 def test_cut_mp4_cannot_be_opened(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from fcclip.data.datasets.layouts import InstanceLayout, PanopticLayout, SemanticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.data.datasets.tables import instance_classes, panoptic_classes, semantic_classes
+from fcclip.data.datasets.tables import instance_table_metadata, panoptic_table_metadata, semantic_table_metadata
 
 _BENCHMARK = "ADEChallengeData2016"
 _FULL = "ADE20K_2021_17_01"
@@ -32,7 +32,7 @@ def _register_panoptic(split: str, folder: str) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_ade20k_panoptic_{split}",
-            classes=partial(panoptic_classes, "ade20k_150"),
+            classes=partial(panoptic_table_metadata, "ade20k_150"),
             constants={"evaluator_type": "ade20k_panoptic_seg", "ignore_label": 255, "label_divisor": 1000},
             layout=PanopticLayout(
                 images=f"{_BENCHMARK}/images/{folder}",
@@ -54,7 +54,7 @@ def _register_semantic(split: str, folder: str) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_ade20k_sem_seg_{split}",
-            classes=partial(semantic_classes, "ade20k_150"),
+            classes=partial(semantic_table_metadata, "ade20k_150"),
             constants={"evaluator_type": "sem_seg", "ignore_label": 255},
             layout=SemanticLayout(f"{_BENCHMARK}/images/{folder}", f"{_BENCHMARK}/annotations_detectron2/{folder}"),
             how_to_get=_how_to_get("`python datasets/prepare_ade20k_sem_seg.py`"),
@@ -68,7 +68,7 @@ def _register_instances(split: str, folder: str) -> None:
         DatasetSpec(
             name=f"openvocab_ade20k_instance_{split}",
             # The published numbers were measured with the plain names, without synonyms.
-            classes=partial(instance_classes, "ade20k_150", plain_names=True),
+            classes=partial(instance_table_metadata, "ade20k_150", plain_names=True),
             constants={"evaluator_type": "coco"},
             layout=InstanceLayout(f"{_BENCHMARK}/images/{folder}", f"{_BENCHMARK}/ade20k_instance_{split}.json"),
             how_to_get=_how_to_get("`python datasets/prepare_ade20k_ins_seg.py`"),
@@ -81,7 +81,7 @@ def _register_full(split: str, folder: str) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_ade20k_full_sem_seg_{split}",
-            classes=partial(semantic_classes, "ade20k_847"),
+            classes=partial(semantic_table_metadata, "ade20k_847"),
             constants={"evaluator_type": "sem_seg", "ignore_label": 65535, "gt_ext": "tif"},
             layout=SemanticLayout(
                 f"{_FULL}/images_detectron2/{folder}",

@@ -6,7 +6,7 @@ from functools import partial
 
 from fcclip.data.datasets.layouts import CityscapesLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.data.datasets.tables import panoptic_classes
+from fcclip.data.datasets.tables import panoptic_table_metadata
 
 _SIZES = {"train": 2975, "val": 500}
 
@@ -18,7 +18,10 @@ def register_all() -> None:
             DatasetSpec(
                 name=f"openvocab_cityscapes_fine_panoptic_{split}",
                 classes=partial(
-                    panoptic_classes, "cityscapes", stuff_map_has_things=False, only_things_in_thing_classes=False
+                    panoptic_table_metadata,
+                    "cityscapes",
+                    stuff_map_has_things=False,
+                    only_things_in_thing_classes=False,
                 ),
                 constants={"evaluator_type": "cityscapes_panoptic_seg", "ignore_label": 255, "label_divisor": 1000},
                 layout=CityscapesLayout(

@@ -7,7 +7,7 @@ from typing import Any
 
 from fcclip.data.datasets.layouts import InstanceLayout, PanopticLayout, SemanticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.data.datasets.tables import instance_classes, panoptic_classes, semantic_classes
+from fcclip.data.datasets.tables import instance_table_metadata, panoptic_table_metadata, semantic_table_metadata
 
 SPLIT_SIZES = {"train": 118287, "val": 5000}
 _DOWNLOAD = "Download COCO 2017 (images, instance and panoptic annotations) as datasets/README.md says"
@@ -25,12 +25,12 @@ def register_all() -> None:
 
 
 def _panoptic_classes() -> dict[str, Any]:
-    classes = panoptic_classes("coco_panoptic")
+    classes = panoptic_table_metadata("coco_panoptic")
     return {**classes, "contiguous_id_to_class_name": list(classes["stuff_classes"])}
 
 
 def _thing_names() -> dict[str, Any]:
-    classes = panoptic_classes("coco_panoptic")
+    classes = panoptic_table_metadata("coco_panoptic")
     return {key: classes[key] for key in ("thing_classes", "thing_colors")}
 
 
@@ -60,7 +60,7 @@ def _register_instances(split: str, size: int) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_coco_2017_{split}",
-            classes=partial(instance_classes, "coco_panoptic"),
+            classes=partial(instance_table_metadata, "coco_panoptic"),
             constants={"evaluator_type": "coco"},
             layout=InstanceLayout(f"coco/{split}2017", f"coco/annotations/instances_{split}2017.json"),
             how_to_get=f"{_DOWNLOAD}.",
@@ -73,7 +73,7 @@ def _register_stuff(name: str, split: str, size: int) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_coco_2017_{name}_stuff_sem_seg",
-            classes=partial(semantic_classes, "coco_stuff"),
+            classes=partial(semantic_table_metadata, "coco_stuff"),
             constants={"evaluator_type": "sem_seg", "ignore_label": 255},
             layout=SemanticLayout(f"coco/{split}2017", f"coco/stuffthingmaps_detectron2/{split}2017"),
             how_to_get=f"{_PREPARE_STUFF}.",

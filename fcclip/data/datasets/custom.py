@@ -1,4 +1,4 @@
-"""Datasets of one's own, registered by configuration alone: the entries of DATASETS.CUSTOM (docs/datasets.md)."""
+"""The user's own datasets, registered by configuration alone: the entries of DATASETS.CUSTOM (docs/datasets.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
-from fcclip.data.datasets.custom_classes import instance_classes, label_map_classes, panoptic_classes
+from fcclip.data.datasets.custom_classes import instance_json_metadata, names_file_metadata, panoptic_json_metadata
 from fcclip.data.datasets.layouts import InstanceLayout, PanopticLayout, SemanticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
 from fcclip.files.images import IMAGE_SUFFIXES
@@ -104,7 +104,7 @@ def _describe(keys: _Format) -> str:
 def _panoptic(entry: Mapping[str, Any]) -> DatasetSpec:
     return DatasetSpec(
         name=entry["NAME"],
-        classes=partial(panoptic_classes, entry["JSON"], entry.get("NAMES")),
+        classes=partial(panoptic_json_metadata, entry["JSON"], entry.get("NAMES")),
         constants={"evaluator_type": "coco_panoptic_seg", "ignore_label": DEFAULT_IGNORE_LABEL, "label_divisor": 1000},
         layout=PanopticLayout(
             images=entry["IMAGES"],
@@ -121,7 +121,7 @@ def _panoptic(entry: Mapping[str, Any]) -> DatasetSpec:
 def _instance(entry: Mapping[str, Any]) -> DatasetSpec:
     return DatasetSpec(
         name=entry["NAME"],
-        classes=partial(instance_classes, entry["JSON"], entry.get("NAMES")),
+        classes=partial(instance_json_metadata, entry["JSON"], entry.get("NAMES")),
         constants={"evaluator_type": "coco"},
         layout=InstanceLayout(entry["IMAGES"], entry["JSON"]),
         how_to_get=_how_to_get(entry, ("IMAGES", "JSON")),
@@ -131,7 +131,7 @@ def _instance(entry: Mapping[str, Any]) -> DatasetSpec:
 def _label_maps(entry: Mapping[str, Any]) -> DatasetSpec:
     return DatasetSpec(
         name=entry["NAME"],
-        classes=partial(label_map_classes, entry["NAMES"], entry["IGNORE_LABEL"], entry["UNSEEN"]),
+        classes=partial(names_file_metadata, entry["NAMES"], entry["IGNORE_LABEL"], entry["UNSEEN"]),
         constants={"evaluator_type": "sem_seg", "ignore_label": entry["IGNORE_LABEL"]},
         layout=SemanticLayout(
             entry["IMAGES"], entry["LABELS"], label_suffixes=_LABEL_SUFFIXES, image_suffixes=tuple(IMAGE_SUFFIXES)

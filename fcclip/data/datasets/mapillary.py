@@ -6,7 +6,7 @@ from functools import partial
 
 from fcclip.data.datasets.layouts import PanopticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.data.datasets.tables import panoptic_classes
+from fcclip.data.datasets.tables import panoptic_table_metadata
 
 _FOLDERS = {"train": ("training", 18000), "val": ("validation", 2000)}
 
@@ -18,7 +18,7 @@ def register_all() -> None:
         register(
             DatasetSpec(
                 name=f"openvocab_mapillary_vistas_panoptic_{split}",
-                classes=partial(panoptic_classes, "mapillary_vistas", only_things_in_thing_classes=False),
+                classes=partial(panoptic_table_metadata, "mapillary_vistas", only_things_in_thing_classes=False),
                 constants={
                     "evaluator_type": "mapillary_vistas_panoptic_seg",
                     "ignore_label": 65,  # the id of unlabelled pixels in the dataset's own label maps

@@ -6,7 +6,7 @@ from functools import partial
 
 from fcclip.data.datasets.layouts import SemanticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.data.datasets.tables import semantic_classes
+from fcclip.data.datasets.tables import semantic_table_metadata
 
 _FOLDERS = {"train": "training", "val": "validation"}
 _VOC_SIZES = {"train": (1464,), "val": (1449,)}
@@ -28,7 +28,7 @@ def _register_voc(split: str, classes: int) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_pascal{classes}_sem_seg_{split}",
-            classes=partial(semantic_classes, "pascal_voc_21", skip_first=classes == 20),
+            classes=partial(semantic_table_metadata, "pascal_voc_21", skip_first=classes == 20),
             constants={"evaluator_type": "sem_seg", "ignore_label": 255},
             layout=SemanticLayout(
                 f"pascal_voc_d2/images/{folder}", f"pascal_voc_d2/annotations_pascal{classes}/{folder}"
@@ -47,7 +47,7 @@ def _register_context(split: str, classes: int) -> None:
     register(
         DatasetSpec(
             name=f"openvocab_pascal_ctx{classes}_sem_seg_{split}",
-            classes=partial(semantic_classes, f"pascal_ctx_{classes}"),
+            classes=partial(semantic_table_metadata, f"pascal_ctx_{classes}"),
             constants={"evaluator_type": "sem_seg", "ignore_label": 65535 if full else 255},
             layout=SemanticLayout(
                 f"pascal_ctx_d2/images/{folder}",

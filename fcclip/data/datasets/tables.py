@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcclip.drawing.colors import class_color
-from fcclip.vocabulary import read_vocabulary_file
+from fcclip.vocabulary import read_names
 
 Color = tuple[int, int, int]
 ClassMetadata = dict[str, Any]
@@ -34,8 +34,8 @@ class CategoryTable:
 
     def index_of_id(self, things: bool = True, stuff: bool = True) -> dict[int, int]:
         """Dataset id -> contiguous index, for things, stuff or both."""
-        wanted = {True: things, False: stuff}
-        return {id_: i for i, (id_, thing) in enumerate(zip(self.ids, self.is_thing, strict=True)) if wanted[thing]}
+        columns = enumerate(zip(self.ids, self.is_thing, strict=True))
+        return {id_: index for index, (id_, is_thing) in columns if (things if is_thing else stuff)}
 
 
 def vocabulary_path(stem: str) -> Path:
@@ -60,10 +60,10 @@ def category_table(stem: str) -> CategoryTable:
 @cache
 def vocabulary_lines(stem: str) -> tuple[tuple[int, str], ...]:
     """(id, "name,synonym,...") of every class of a shipped vocabulary file, by ascending id."""
-    return tuple(sorted(read_vocabulary_file(vocabulary_path(stem)).items()))
+    return tuple(read_names(vocabulary_path(stem)).by_id().items())
 
 
-def panoptic_classes(
+def panoptic_table_metadata(
     stem: str, *, stuff_map_has_things: bool = True, only_things_in_thing_classes: bool = True
 ) -> ClassMetadata:
     """Class metadata of a panoptic dataset; `stuff_classes` holds every class, things included.
@@ -89,7 +89,7 @@ def panoptic_classes(
     }
 
 
-def semantic_classes(stem: str, *, skip_first: bool = False) -> ClassMetadata:
+def semantic_table_metadata(stem: str, *, skip_first: bool = False) -> ClassMetadata:
     """Class metadata of a semantic dataset: every class is stuff; `skip_first` drops a background class."""
     table = category_table(stem)
     first = int(skip_first)
@@ -104,7 +104,7 @@ def semantic_classes(stem: str, *, skip_first: bool = False) -> ClassMetadata:
     }
 
 
-def instance_classes(stem: str, *, plain_names: bool = False) -> ClassMetadata:
+def instance_table_metadata(stem: str, *, plain_names: bool = False) -> ClassMetadata:
     """Class metadata of an instance dataset: the things of a table, numbered from 0.
 
     With `plain_names` a class is called as the dataset calls it and no vocabulary file is named.

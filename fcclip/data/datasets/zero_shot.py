@@ -1,7 +1,7 @@
 """Zero-shot splits: PASCAL VOC (15 seen, 5 unseen classes), COCO-Stuff (156 / 15) and PASCAL Context (49 / 10).
 
 The files are those of the other registrations; the names are plain, as the published text embeddings were made of them.
-The ``transfer_*`` sets have no unseen classes: they judge a model that was trained on another dataset.
+The `transfer_*` sets have no unseen classes: they judge a model that was trained on another dataset.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from fcclip.data.datasets.layouts import SemanticLayout
 from fcclip.data.datasets.registry import DatasetSpec, register
-from fcclip.data.datasets.tables import category_table, semantic_classes
+from fcclip.data.datasets.tables import category_table, semantic_table_metadata
 
 VOC_UNSEEN = (15, 16, 17, 18, 19)
 COCO_STUFF_UNSEEN = (19, 23, 28, 29, 36, 51, 76, 88, 94, 112, 133, 136, 137, 157, 160)
@@ -39,7 +39,7 @@ _CONTEXT = (
 def zero_shot_classes(
     stem: str, unseen: tuple[int, ...], skip_first: bool = False, renamed: Mapping[int, str] | None = None
 ) -> dict[str, Any]:
-    """Class metadata of a semantic dataset with plain names and ``unseen_classes``.
+    """Class metadata of a semantic dataset with plain names and `unseen_classes`.
 
     Args:
         stem: name of the category table.
@@ -47,7 +47,7 @@ def zero_shot_classes(
         skip_first: drop a background class.
         renamed: names that replace the table's, by contiguous id.
     """
-    classes = semantic_classes(stem, skip_first=skip_first)
+    classes = semantic_table_metadata(stem, skip_first=skip_first)
     names = list(category_table(stem).names[int(skip_first) :])
     for index, name in (renamed or {}).items():
         names[index] = name

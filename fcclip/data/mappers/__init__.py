@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 
 from fcclip.data.mappers.base import TrainMapper
-from fcclip.data.mappers.inference import TestMapper
+from fcclip.data.mappers.inference import InferenceMapper
 from fcclip.data.mappers.lsj import COCOInstanceNewBaselineDatasetMapper, COCOPanopticNewBaselineDatasetMapper
 from fcclip.data.mappers.mask_former import (
     MaskFormerInstanceDatasetMapper,
@@ -23,10 +23,10 @@ __all__ = [
     "TRAIN_MAPPERS",
     "COCOInstanceNewBaselineDatasetMapper",
     "COCOPanopticNewBaselineDatasetMapper",
+    "InferenceMapper",
     "MaskFormerInstanceDatasetMapper",
     "MaskFormerPanopticDatasetMapper",
     "MaskFormerSemanticDatasetMapper",
-    "TestMapper",
     "TrainMapper",
     "ZeroShotMapper",
     "build_train_mapper",

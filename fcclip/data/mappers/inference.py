@@ -13,14 +13,12 @@ from fcclip.data.mappers.reading import read_image
 from fcclip.data.resizing import ResizeShorterSide
 
 
-class TestMapper:
+class InferenceMapper:
     """Resizes the shorter side to INPUT.MIN_SIZE_TEST, the longer to at most MAX_SIZE_TEST.
 
     The sample has "image" (3, H, W) uint8, the file's "height" and "width", and the record's other keys, less its
     annotations: the evaluators read those themselves, so they are neither read nor resized here.
     """
-
-    __test__ = False  # not a test, whatever pytest reads into the name
 
     @configurable
     def __init__(self, *, augmentations: list[T.Augmentation], image_format: str) -> None:

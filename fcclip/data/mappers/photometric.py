@@ -40,7 +40,7 @@ def random_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut out a square, or less where the image is smaller.
 
-    It is redrawn, up to ten times, until it shows two classes and none of them fills more than ``largest_share`` of the
+    It is redrawn, up to ten times, until it shows two classes and none of them fills more than `largest_share` of the
     pixels that are not ignored; the last one is taken as it is.
     """
     box = _draw_box(labels, side)

@@ -50,7 +50,10 @@ def annotation_targets(annotations: Sequence[Mapping[str, Any]], frame: Frame, d
     annotations = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
     masks = np.empty((len(annotations), *frame.size), dtype=bool)
     for mask, annotation in zip(masks, annotations, strict=True):
-        mask[...] = frame.place_segmentation(annotation["segmentation"])
+        segmentation = annotation.get("segmentation")
+        if segmentation is None or len(segmentation) == 0:
+            raise ValueError("an annotation has a box but no mask; draw masks, or remove it")
+        mask[...] = frame.place_segmentation(segmentation)
     return make_targets(masks, [annotation["category_id"] for annotation in annotations], drop_empty)
 
 
@@ -88,7 +91,7 @@ def _fill_masks(masks: np.ndarray, segment_ids: Sequence[int], ids: np.ndarray, 
 
 
 def _extent(occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and one past the last True of each row of (n, length); 0 and 0 for a row without any."""
+    """Position of the first True, and one past the last, in each row of (n, length); 0 and 0 for a row without any."""
     length = occupied.shape[1]
     any_true = occupied.any(axis=1)
     first = occupied.argmax(axis=1)

@@ -39,7 +39,7 @@ def draw_sprite(
 
     Args:
         rng: draws the exact tint, the light and the stripes.
-        color, shape: keys of ``COLORS`` and ``OUTLINES``.
+        color, shape: keys of `COLORS` and `OUTLINES`.
         striped: light and dark stripes, else one colour.
         diameter: of the circle around the shape, pixels.
         angle: radians.

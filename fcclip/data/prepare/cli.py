@@ -51,7 +51,7 @@ def run(
 
 
 def default_workers() -> int:
-    """One process a core that this process may use."""
+    """One process for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Renumber label maps of one's own so that their values are 0, 1, 2, ... as training needs them."""
+"""Renumber the user's own label maps so that their values are 0, 1, 2, ... as training needs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fcclip.data.prepare.jobs import Options, Output
 from fcclip.data.prepare.label_maps import convert_folder, lookup_table
-from fcclip.vocabulary import read_vocabulary_file
+from fcclip.vocabulary import read_names
 
 IGNORE = 255
 
@@ -20,7 +20,7 @@ def prepare(options: Options, labels: Path, names: Path, output: Path) -> list[O
         names: lines `value:name,synonym,...`; classes are numbered by ascending value.
         output: the folder to write.
     """
-    values = sorted(read_vocabulary_file(names))
+    values = list(read_names(names).by_id())
     if not values or values[-1] > 255 or len(values) > IGNORE:
         raise ValueError(
             f"{names} should give 1 to {IGNORE} classes values 0..255 (lines value:name), it gives {values}"

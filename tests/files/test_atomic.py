@@ -1,0 +1,64 @@
+"""Files appear whole or not at all, and where none can be written is told before the work."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fcclip.files.atomic import OutputError, atomic_path, write_json
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    write_json(path, [1])
+    assert path.read_text() == "[1]\n"
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as scratch:
+        scratch.write_text(f"half {1 / 0}")
+    assert scratch.suffix == ".json"
+    assert path.read_text() == "[1]\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["file/a.json", "file/sub/a.json", "folder", "nul\0.json", "n" * 300 + "/a.json"])
+def test_places_that_cannot_be_written_are_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=r"cannot be written: |is a folder; name a file in it") as error:
+        write_json(tmp_path / name, 1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"a\.json cannot be written: No space"), atomic_path(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="other") as error, atomic_path(tmp_path / "a.json"):
+        raise OSError(errno.EIO, "other")
+    assert not isinstance(error.value, OutputError)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="scratch files are swept where processes can be asked for safely")
+def test_the_scratch_file_of_a_killed_run_is_swept_by_the_next(tmp_path: Path) -> None:
+    hang = (
+        "import sys, time; from fcclip.files.atomic import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as scratch: print('writing', flush=True); time.sleep(60)"
+    )
+    running, killed = (
+        subprocess.Popen([sys.executable, "-c", hang, str(tmp_path / name)], stdout=subprocess.PIPE)
+        for name in ("running.png", "killed.png")
+    )
+    for process in (running, killed):
+        assert process.stdout is not None
+        process.stdout.readline()
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    try:
+        write_json(tmp_path / "a.json", 1)
+        names = sorted(path.name.partition("-")[0] for path in tmp_path.iterdir())
+    finally:
+        running.kill()
+        running.wait()
+    assert names == [".running", "a.json"]
