@@ -17,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
 from fcclip.evaluation.detections import Detection, encode_instances
+from fcclip.files.atomic import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     Args:
         dataset_name: its metadata has `json_file` (COCO instance annotations) and `thing_dataset_id_to_contiguous_id`.
+        output_dir: a folder for `coco_instances_results.json`, the detections in COCO's format; None to write none.
 
     Raises:
         ValueError: the dataset has no instance annotations.
@@ -40,8 +42,9 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     name = "instances"
 
-    def __init__(self, dataset_name: str) -> None:
+    def __init__(self, dataset_name: str, output_dir: str | Path | None = None) -> None:
         metadata = MetadataCatalog.get(dataset_name)
+        self._output_dir = output_dir
         self._coco = load_coco(metadata.get("json_file"), dataset_name)
         self._dataset_ids = dataset_ids(metadata, things=True)
         names = names_by_dataset_id(metadata)
@@ -88,6 +91,8 @@ class InstanceSegEvaluator(ImageEvaluator):
         unseen_images = len(self._coco.imgs) - len(set(self._image_ids))
         if unseen_images:
             logger.warning("AP is that of %d images; %d more have annotations", len(self._image_ids), unseen_images)
+        if self._output_dir is not None:
+            write_json(Path(self._output_dir) / "coco_instances_results.json", self._detections)
         return {task: self._average_precision(task) for task in TASKS}
 
     def _average_precision(self, task: str) -> dict[str, float]:

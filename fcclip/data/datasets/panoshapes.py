@@ -11,7 +11,7 @@ from detectron2.data.catalog import Metadata
 from fcclip.data.datasets.layouts import PanopticLayout, Record
 from fcclip.data.datasets.registry import DatasetSpec, register
 from fcclip.data.panoshapes.dataset import SPLITS, WORLD, class_metadata, write_split
-from fcclip.files.cache import cache_directory
+from fcclip.files.folders import cache_directory
 
 
 @dataclass(frozen=True)
