@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from fcclip.config import get_cfg
 from fcclip.data.resizing import ResizeShorterSide
+from fcclip.files.folders import find_config
 from fcclip.files.images import read_image
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.base import OpenVocabularyModel
@@ -119,7 +120,7 @@ class Segmenter:
         """Build the model of a YAML file and load its weights.
 
         Args:
-            config_file: a file of this project or of the published release.
+            config_file: a file of this project or of the published release; `configs/...` is found from any folder.
             opts: keys and values in turn that override the file's, such as `("INPUT.MIN_SIZE_TEST", "640")`.
             weights: checkpoint to load instead of the file's MODEL.WEIGHTS.
             device: "cpu", "cuda", "cuda:1", "mps"; by default the GPU where there is one.
@@ -428,7 +429,7 @@ def read_config(
     fast: bool = False,
 ) -> CfgNode:
     """The configuration of a model for inference; arguments and errors as in `Segmenter.from_config`."""
-    path = Path(config_file)
+    path = find_config(config_file)
     if not path.is_file():
         raise FileNotFoundError(f"there is no configuration file {path}")
     if len(opts) % 2:

@@ -109,7 +109,7 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     if is_published(state):
         raise ValueError(
             f"{path} is a checkpoint as published with mmsegmentation; convert it first: "
-            f"python tools/convert_checkpoint.py {path} OUTPUT"
+            f"python -m fcclip convert {path} OUTPUT"
         )
     expected = model.state_dict()
     state = _drop_stale_constants(state, expected)

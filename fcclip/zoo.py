@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fcclip.files.cache import cache_directory
 from fcclip.files.download import download
+from fcclip.files.folders import cache_directory, configs_folder
 from fcclip.files.sources import Expected, Source, read_source
 
 WEIGHT_SUFFIXES = (".pth", ".safetensors", ".pt", ".bin")
@@ -98,12 +98,6 @@ class PublishedModel:
 def weights_folder() -> Path:
     """Where the checkpoints of named models lie: the folder `weights` of the cache folder."""
     return cache_directory() / "weights"
-
-
-def configs_folder() -> Path:
-    """The folder of the YAML files: `configs` of the installed package, or of the checkout."""
-    installed = Path(__file__).resolve().parent / "configs"
-    return installed if installed.is_dir() else installed.parents[1] / "configs"
 
 
 @cache

@@ -14,9 +14,10 @@ from detectron2.modeling import build_model
 from fcclip import get_cfg, load_weights, zoo
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.files.download import DownloadError
+from fcclip.files.folders import configs_folder
 from fcclip.files.sources import DriveSource
 from fcclip.mmseg.keys import to_published
-from fcclip.zoo import configs_folder, find_pretrained, published_models, resolve_weights, weights_folder
+from fcclip.zoo import find_pretrained, published_models, resolve_weights, weights_folder
 from tests.files.drive import Drive, replace_transport
 from tests.shared import SHARED, needs_shared
 from tests.tiny import tiny_cfg, tiny_model

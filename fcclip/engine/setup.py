@@ -15,16 +15,24 @@ from detectron2.utils.logger import setup_logger
 
 from fcclip.config import get_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
+from fcclip.files.folders import find_config
 from fcclip.zoo import ZOO_PREFIX, resolve_weights
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    """The flags of Detectron2's training scripts, and --dry-run."""
+def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The flags of Detectron2's training scripts, and --dry-run; `prog` is the command that --help names."""
     parser = argparse.ArgumentParser(
+        prog=prog,
         description="Train or evaluate a model. Under torchrun, or in an srun of several tasks, the flags of processes "
-        "and machines are not needed."
+        "and machines are not needed.",
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file of configs/")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        type=lambda path: str(find_config(path)),
+        metavar="FILE",
+        help="a YAML file, or the path of one in configs/",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR, if any")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
     parser.add_argument(

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fcclip.files.cache import cache_directory
 from fcclip.files.download import DownloadError, download
+from fcclip.files.folders import cache_directory
 from fcclip.files.sources import Expected, WebSource
 
 PUBLISHED = "published"  # MODEL.FC_CLIP.VOCABULARY_DIR
