@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Install Detectron2 as a pure-Python wheel, where no official build is present.
 
 Detectron2 has no release on the package index, and its repository needs a compiler. The index does hold
@@ -9,9 +8,9 @@ except for the metadata step that pip itself performs.
 
 An importable Detectron2 is always kept: an official build is better than this one.
 
-    python tools/install_detectron2.py            # install if there is none
-    python tools/install_detectron2.py --check    # only say what is there
-    python tools/install_detectron2.py --wheel-dir DIR    # build the wheel, do not install it
+    python -m fcclip.install_detectron2            # install if there is none
+    python -m fcclip.install_detectron2 --check    # only say what is there
+    python -m fcclip.install_detectron2 --wheel-dir DIR    # build the wheel, do not install it
 """
 
 from __future__ import annotations

@@ -18,10 +18,11 @@ from fcclip.config import get_cfg
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.files.folders import find_config
 from fcclip.files.images import read_image
+from fcclip.formats.result import Instances, Segment, describe_segments
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
-from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
+from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import load_weights

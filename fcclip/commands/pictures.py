@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from fcclip.commands.results import FAILURES, Demo
 from fcclip.files.images import IMAGE_SUFFIXES
+from fcclip.formats.picture import save_picture
 from fcclip.segmentation import Segmentation
-from fcclip.segmentation_output import save_picture
 
 
 def plan_pictures(images: list[Path], output: Path | None) -> dict[Path, Path | None]:

@@ -17,7 +17,7 @@ from typing import IO
 from tqdm import tqdm
 
 from fcclip.files.atomic import atomic_path
-from fcclip.files.transfer import NO_ROOM, DiskFullError, check_room
+from fcclip.files.transfer import DiskFullError, check_room, is_full_disk
 
 _CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # what macOS adds
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -71,7 +71,7 @@ def unpack(archive: Path, folder: Path, strip: str = "") -> int:
     except _DAMAGED as error:
         raise ArchiveError(f"{archive} is damaged ({error}); delete it and fetch it again") from error
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if is_full_disk(error):
             raise DiskFullError(f"the disk of {folder} is full") from error
         raise
     return count

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 import requests
 
-from fcclip.files.transfer import NO_ROOM, DiskFullError, TransferError, TransientError, fetch_url, persist
+from fcclip.files.transfer import DiskFullError, TransferError, TransientError, fetch_url, is_full_disk, persist
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -123,7 +123,7 @@ class DriveSource:
         except (requests.exceptions.RequestException, gdown.exceptions.DownloadError) as error:
             raise TransferError("Google Drive cannot be reached, or cut the connection") from error
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if is_full_disk(error):
                 raise DiskFullError(f"the disk of {partial.parent} is full") from error
             raise
         staged.replace(partial)

@@ -74,6 +74,12 @@ def persist(action: Callable[[], Result], partial: Path | None = None) -> Result
             time.sleep(pause)
 
 
+def is_full_disk(error: OSError) -> bool:
+    """Whether a file could not be written for want of room, also if another error tells of it."""
+    cause = error.__cause__
+    return error.errno in NO_ROOM or (isinstance(cause, OSError) and is_full_disk(cause))
+
+
 def check_room(folder: Path, needed: int, what: str) -> None:
     """Raise `DiskFullError` if a folder's disk has not `needed` bytes left."""
     free = shutil.disk_usage(folder).free
@@ -148,7 +154,7 @@ def _receive(response: requests.Response, partial: Path, url: str, offset: int) 
                 file.write(chunk)
                 bar.update(len(chunk))
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if is_full_disk(error):
             raise DiskFullError(f"the disk of {partial.parent} is full") from error
         raise
     if total is not None and _size(partial) < total:

@@ -74,6 +74,6 @@ def test_a_training_script_of_the_published_style(config: Path) -> None:
     assert (output / "model_final.pth").is_file()
     for task in ("segm", "bbox", "segm_TTA"):
         assert 0 <= results[task]["AP"] <= 100
-    detections = json.loads((output / "inference" / "coco_instances_results.json").read_text())
+    detections = json.loads((output / "inference" / "instance_predictions.json").read_text())
     assert {detection["category_id"] for detection in detections} == {1}
-    assert (output / "tta" / "coco_instances_results.json").is_file()
+    assert (output / "tta" / "instance_predictions.json").is_file()
