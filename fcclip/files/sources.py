@@ -108,11 +108,16 @@ class DriveSource:
         return f"https://drive.google.com/file/d/{self.file_id}/view"
 
     def fetch(self, partial: Path) -> Expected:
+        staged = partial.with_suffix(".drive")
+        persist(lambda: self._fetch(staged))
+        staged.replace(partial)
+        return Expected()
+
+    def _fetch(self, staged: Path) -> None:
         import gdown
 
-        staged = partial.with_suffix(".drive")
         try:
-            gdown.download(id=self.file_id, output=str(staged), resume=True, timeout=60, retries=2)
+            gdown.download(id=self.file_id, output=str(staged), resume=True, timeout=60)
         except gdown.exceptions.FileURLRetrievalError as error:
             raise TransferError(
                 "Google Drive shows a page instead of the file (too many people have fetched it today, or it is no "
@@ -121,13 +126,14 @@ class DriveSource:
         except requests.exceptions.HTTPError as error:
             raise TransferError(f"Google Drive answers {error.response.status_code}") from error
         except (requests.exceptions.RequestException, gdown.exceptions.DownloadError) as error:
-            raise TransferError("Google Drive cannot be reached, or cut the connection") from error
+            # gdown keeps what came under a name of its own, which begins with that of the file.
+            if any(part.stat().st_size for part in staged.parent.glob(f"{staged.name}*.part")):
+                raise TransientError("Google Drive cut the connection") from error
+            raise TransferError("Google Drive cannot be reached (is there a network?)") from error
         except OSError as error:
             if is_full_disk(error):
-                raise DiskFullError(f"the disk of {partial.parent} is full") from error
+                raise DiskFullError(f"the disk of {staged.parent} is full") from error
             raise
-        staged.replace(partial)
-        return Expected()
 
 
 @dataclass(frozen=True)

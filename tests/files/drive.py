@@ -26,7 +26,7 @@ class Drive(requests.adapters.BaseAdapter):
     Attributes:
         content: of the file; its page asks for a confirmation, as for files that are not scanned for viruses.
         over_quota: the page says that too many people have fetched it.
-        cut: after how many bytes the next transfer is cut; None for not at all.
+        cuts: after how many bytes the next transfers are cut.
         offline: no connection can be made.
         ranges: the Range of each transfer.
     """
@@ -35,7 +35,7 @@ class Drive(requests.adapters.BaseAdapter):
         super().__init__()
         self.content = content
         self.over_quota = False
-        self.cut: int | None = None
+        self.cuts: list[int] = []
         self.offline = False
         self.ranges: list[str | None] = []
 
@@ -57,8 +57,7 @@ class Drive(requests.adapters.BaseAdapter):
         }
         if wanted:
             headers["Content-Range"] = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
-        end = len(self.content) if self.cut is None else self.cut
-        self.cut = None
+        end = self.cuts.pop(0) if self.cuts else len(self.content)
         return _answer(request, 206 if wanted else 200, self.content[start:end], headers)
 
     def close(self) -> None: ...

@@ -1,10 +1,12 @@
 """Google Drive's pages, gone through by gdown with a stand-in for the transport; sources as data files name them."""
 
+from functools import partial
 from pathlib import Path
 
+import gdown
 import pytest
 
-from fcclip.files import sources
+from fcclip.files import sources, transfer
 from fcclip.files.download import DownloadError, download
 from fcclip.files.sources import DriveSource, HandSource, HubSource, WebSource, read_source
 from tests.files.drive import Drive, replace_transport
@@ -17,16 +19,9 @@ SOURCE = DriveSource("1-91PIns86vyNaL3CzMmDD39zKGnPMtvj")
 def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Drive:
     drive = Drive(CONTENT)
     replace_transport(monkeypatch, drive)
-    monkeypatch.setattr("gdown.download", sources_without_waiting())
+    monkeypatch.setattr("gdown.download", partial(gdown.download, use_cookies=False))  # none in the home folder
+    monkeypatch.setattr(transfer, "PAUSE", 0.001)
     return drive
-
-
-def sources_without_waiting() -> object:
-    """gdown's own function, without repetitions (between which it waits) and without cookies in the home folder."""
-    import gdown
-
-    original = gdown.download
-    return lambda **arguments: original(**{**arguments, "retries": 0, "use_cookies": False})
 
 
 def test_the_confirmation_page_is_gone_through(drive: Drive, tmp_path: Path) -> None:
@@ -36,14 +31,17 @@ def test_the_confirmation_page_is_gone_through(drive: Drive, tmp_path: Path) -> 
     assert not list(tmp_path.glob(".*.drive*"))
 
 
-def test_an_interrupted_transfer_is_resumed(drive: Drive, tmp_path: Path) -> None:
+def test_an_interrupted_transfer_is_resumed(drive: Drive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "model.pth"
-    drive.cut = 1_500_000
-    with pytest.raises(DownloadError, match=r"cut the connection; fetch it by hand from .*/file/d/1-91PI.*/view"):
-        download(target, [SOURCE])
+    drive.cuts = [1_000_000, len(CONTENT), 1_600_000]  # before it resumes, gdown asks for the whole
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "TRIES", 1)
+        with pytest.raises(DownloadError, match=r"cut the connection; fetch it by hand from .*/file/d/1-91PI.*/view"):
+            download(target, [SOURCE])
     assert not target.exists()
     assert download(target, [SOURCE]).read_bytes() == CONTENT
-    assert drive.ranges[-1] is not None
+    assert len([wanted for wanted in drive.ranges if wanted]) == 2
+    assert not list(tmp_path.glob(".*.drive*"))
 
 
 def test_the_quota_page_and_no_network_are_told(drive: Drive, tmp_path: Path) -> None:
