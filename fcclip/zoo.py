@@ -109,7 +109,7 @@ def published_models() -> Mapping[str, PublishedModel]:
 
 def shipped_models() -> list[str]:
     """Names of the models that come with this package."""
-    return sorted(folder.name for folder in SHIPPED.glob("*/"))
+    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
 
 
 def find_pretrained(name_or_path: str | Path) -> Pretrained:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
+from fcclip.commands.errors import add_debug_flag, run_command
 from fcclip.data.check import check_dataset
 from fcclip.data.datasets.registry import dataset_root
 from fcclip.data.get import fetch_and_unpack, is_placed, missing_archives, prepare
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = (options.root or dataset_root()).expanduser()
     os.environ["DETECTRON2_DATASETS"] = str(root)  # the check looks there
     datasets = [public_datasets()[name] for name in options.names]
-    return max(_get(dataset, root, options) for dataset in datasets)
+    return run_command("fcclip data", lambda: max(_get(each, root, options) for each in datasets), options.debug)
 
 
 def listing() -> str:
@@ -67,12 +67,8 @@ def _get(dataset: PublicDataset, root: Path, options: argparse.Namespace) -> int
     print(tabulate(rows, headers=("to be fetched", "size", "from"), tablefmt="simple") if rows else "nothing to fetch")
     if options.dry_run:
         return 0
-    try:
-        fetch_and_unpack(missing, root, options.keep_archives)
-        outputs = prepare(dataset, Options(root, options.workers))
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    fetch_and_unpack(missing, root, options.keep_archives)
+    outputs = prepare(dataset, Options(root, options.workers))
     if outputs:
         print(summary(outputs))
     names = [*dataset.check["val"], *(dataset.check["train"] if training else ())]
@@ -110,4 +106,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-archives", action="store_true", help="do not delete archives that are unpacked")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and exit")
+    add_debug_flag(parser)
     return parser

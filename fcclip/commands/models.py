@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
@@ -147,12 +146,11 @@ def _check(models: Sequence[PublishedModel]) -> int:
 
 
 def _fetch(models: Sequence[PublishedModel]) -> int:
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    for model in models:
-        print(f"{model.name}: licence {model.licence}; {model.page}")
-        try:
+    from fcclip.commands.errors import run_command  # which takes PyTorch's time
+
+    def fetch_all() -> None:
+        for model in models:
             print(f"{model.name}: {model.fetch()}")
-        except (OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    return 0
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    return run_command("fcclip models", fetch_all)
