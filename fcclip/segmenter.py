@@ -156,7 +156,7 @@ class Segmenter:
 
         Args:
             name_or_path: a checkpoint (.pth, .safetensors) with its configuration (.yaml) beside it, a folder that
-                holds one of each, or the name of a published model (`fcclip.zoo.PUBLISHED`).
+                holds one of each, or the name of a published model (MODEL_ZOO.md).
             opts, device, fast: as in `from_config`.
 
         Raises:

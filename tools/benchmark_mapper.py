@@ -24,7 +24,7 @@ from detectron2.config import CfgNode
 from detectron2.data import get_detection_dataset_dicts
 from PIL import Image
 
-from fcclip import get_cfg, load_cfg
+from fcclip.config import get_cfg, load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
 from fcclip.engine.rng import seeded_rng

@@ -22,6 +22,7 @@ from fcclip.files.atomic import write_text
 from fcclip.files.checkpoints import holds_prefix, require_weight_file
 from fcclip.files.folders import find_config
 from fcclip.files.places import require_writable_folder
+from fcclip.zoo import ZOO_PREFIX, resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +80,10 @@ def default_url() -> str:
 
 
 def load_config(args: argparse.Namespace) -> CfgNode:
-    """The frozen configuration of a command line.
+    """The frozen configuration of a command line; weights that are given by name are fetched if they are not here.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the weights could not be fetched.
         ValueError: a key is unknown, a value does not fit its key, or the device is not there.
     """
     cfg = load_cfg(args.config_file, args.opts)
@@ -91,6 +92,8 @@ def load_config(args: argparse.Namespace) -> CfgNode:
             "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
             "on the CPU"
         )
+    if cfg.MODEL.WEIGHTS.startswith(ZOO_PREFIX):
+        cfg.MODEL.WEIGHTS = str(resolve_weights(cfg.MODEL.WEIGHTS))  # once, and not in every process
     if args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file() and not Path(cfg.MODEL.WEIGHTS).is_file():
         cfg.MODEL.WEIGHTS = ""  # what the training began with is no longer needed
     cfg.freeze()
