@@ -17,9 +17,9 @@ from detectron2.utils import comm
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run
-from fcclip.engine.evaluation import evaluate_test_sets
 from fcclip.engine.setup import argument_parser, load_config, setup
 from fcclip.engine.trainer import Trainer
+from fcclip.evaluation import evaluate_test_sets
 from fcclip.speed.acceleration import accelerate
 
 
@@ -27,7 +27,7 @@ def main(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     """What every process of a training does; the results of the last evaluation."""
     setup(cfg, args)
     if args.eval_only:
-        return evaluate(cfg, args.resume)
+        return evaluate_only(cfg, args.resume)
     if args.dry_run:
         dry_run(cfg)
         return {}
@@ -36,7 +36,7 @@ def main(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     return trainer.train()
 
 
-def evaluate(cfg: CfgNode, resume: bool) -> dict[str, Any]:
+def evaluate_only(cfg: CfgNode, resume: bool) -> dict[str, Any]:
     """Evaluate MODEL.WEIGHTS, or with --resume the last checkpoint of OUTPUT_DIR."""
     model = Trainer.build_model(cfg)
     TrainingCheckpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)

@@ -186,6 +186,8 @@ def _add_dataset_keys(cfg: CfgNode) -> None:
 def _add_evaluation_keys(cfg: CfgNode) -> None:
     cfg.TEST.RESUME = True  # an interrupted evaluation of the same model goes on from the images it had finished
     cfg.TEST.PANOPTIC_EXPORT = False  # also write panoptic predictions as COCO panoptic PNGs and JSON
+    cfg.TEST.SEMANTIC_EXPORT = False  # also write semantic predictions, one label map per image
+    cfg.TEST.INSTANCE_EXPORT = False  # also write instances as a JSON file in COCO's format of results
     cfg.TEST.PANOPTIC_SCORER = "memory"  # memory, or panopticapi, which must be installed and reads the exported files
     cfg.TEST.PLOTS = True  # draw bars of all classes, confusions of the worst, and a page of the worst images
     cfg.TEST.WORST_IMAGES = 20  # images on that page

@@ -19,11 +19,24 @@ logger = logging.getLogger(__name__)
 
 CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
+# Two tensors of an FC-CLIP with the widths of its CLIP: of the first stage of its image tower, of its embeddings.
+FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
+QUERIES = "sem_seg_head.predictor.query_feat.weight"
+CLIPS = {
+    (192, 768): "convnext_large_d_320",
+    (128, 640): "convnext_base_w_320",
+    (256, 1024): "RN50",
+    (256, 512): "RN101",
+    (320, 640): "RN50x4",
+    (384, 768): "RN50x16",
+    (512, 1024): "RN50x64",
+    (40, 128): "panoshapes_convnext_atto",
+}
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint lacked and what it had too much: both empty, or ``missing`` is exactly the frozen CLIP."""
+    """What a checkpoint lacked and what it had too much: both empty, or `missing` is exactly the frozen CLIP."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -85,9 +98,9 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         What was missing (nothing, or the frozen CLIP) and unexpected (nothing).
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, belongs to another model or was trained with another CLIP; the model is left as
-            it was.
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, holds NaN, belongs to another model or was trained with another CLIP; the model is
+            left as it was.
     """
     state = read_state_dict(path)
     if is_published(state):
@@ -95,17 +108,17 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
             f"{path} is a checkpoint as published with mmsegmentation; convert it first: "
             f"python tools/convert_checkpoint.py {path} OUTPUT"
         )
-    state = _drop_stale_constants(state, model.state_dict())
     expected = model.state_dict()
+    state = _drop_stale_constants(state, expected)
     missing = tuple(key for key in expected if key not in state)
     unexpected = tuple(key for key in state if key not in expected)
     reshaped = [key for key in state if key in expected and state[key].shape != expected[key].shape]
     clip = {key for key in expected if key.startswith(CLIP_PREFIX)}
     lost = [key for key in missing if not key.startswith(CONSTANT_PREFIX)]
     if reshaped or unexpected or (lost and set(lost) != clip):
-        raise ValueError(
-            f"{path} does not fit this model: {_differences(lost, unexpected, reshaped)}; check the config"
-        )
+        reason = _differences(lost, unexpected, reshaped)
+        raise ValueError(f"{path} does not fit this model: {_explain_misfit(state, expected) or reason}")
+    _check_types(path, state, expected)
     if lost:
         _check_clip(model, path)
     model.load_state_dict(state, strict=False)
@@ -116,6 +129,16 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 def fingerprint(module: nn.Module) -> str:
     """SHA-256 of all weights and buffers of a module."""
     return fingerprint_tensors(module.state_dict())
+
+
+def _check_types(path: str | Path, state: dict[str, Tensor], expected: dict[str, Any]) -> None:
+    """Whole numbers in the place of weights are no weights."""
+    wrong = [key for key in state if state[key].is_floating_point() != expected[key].is_floating_point()]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit this model: {len(wrong)} tensors are {state[wrong[0]].dtype} instead of "
+            f"{expected[wrong[0]].dtype} (e.g. {wrong[0]}); save the weights as floating-point numbers"
+        )
 
 
 def _check_clip(model: nn.Module, path: str | Path) -> None:
@@ -141,6 +164,41 @@ def _drop_stale_constants(state: dict[str, Tensor], expected: dict[str, Any]) ->
     return {key: tensor for key, tensor in state.items() if not is_stale(key)}
 
 
+def _explain_misfit(state: dict[str, Tensor], expected: dict[str, Any]) -> str:
+    """What a checkpoint is, if it is of a known kind that this model is not; else ""."""
+    if any(key.startswith("visual.") for key in state):
+        return "it is a CLIP alone; give it as MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS"
+    theirs, ours = _system(state), _system(expected)
+    if theirs != ours and theirs and ours:
+        return f"it is a checkpoint of {theirs}, and the configuration is of {ours}"
+    if theirs != "FC-CLIP" or not {FIRST_STAGE, EMBEDDING, QUERIES} <= state.keys():
+        return ""
+    trained_with, present = CLIPS.get(_widths(state)), CLIPS.get(_widths(expected), "another CLIP")
+    if trained_with and trained_with != present:
+        return (
+            f"it was trained with the CLIP {trained_with}, and the configuration has {present}; choose the one of its "
+            "CLIP (configs/coco/panoptic-segmentation/fcclip)"
+        )
+    if state[QUERIES].shape != expected[QUERIES].shape:
+        return f"it has {len(state[QUERIES])} queries; set MODEL.MASK_FORMER.NUM_OBJECT_QUERIES to that"
+    return ""
+
+
+def _system(state: dict[str, Any]) -> str:
+    """Which system the tensors are of; "" if that is not known."""
+    if FIRST_STAGE in state and EMBEDDING in state:
+        return "FC-CLIP"
+    if FIRST_STAGE in state:
+        return "Mask2Former, which has no CLIP"
+    is_zero_shot = any(key.startswith(("decoder.", "decoders.", "descriptor.")) for key in state)
+    return "ZegCLIP or Cascade-CLIP" if is_zero_shot else ""
+
+
+def _widths(state: dict[str, Any]) -> tuple[int, int]:
+    return state[FIRST_STAGE].shape[1], state[EMBEDDING].shape[1]
+
+
 def _differences(missing: Sequence[str], unexpected: Sequence[str], reshaped: Sequence[str]) -> str:
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-    return ", ".join(f"{len(keys)} tensors {kind} (e.g. {keys[0]})" for kind, keys in kinds.items() if keys)
+    found = ", ".join(f"{len(keys)} tensors {kind} (e.g. {keys[0]})" for kind, keys in kinds.items() if keys)
+    return f"{found}; check the config"

@@ -44,8 +44,8 @@ from fcclip.vocabulary import Vocabulary
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tools.plain import plain  # noqa: E402, after the path is known
 from tools.profiling import Rates, now, print_profile, profile  # noqa: E402
+from tools.published import as_published  # noqa: E402, after the path is known
 from tools.timings import Timing, draw, print_growth, print_table  # noqa: E402
 
 CONFIGS = REPOSITORY / "configs" / "coco" / "panoptic-segmentation" / "fcclip"
@@ -135,7 +135,7 @@ def random_classes(model: FCCLIP, count: int) -> EncodedVocabulary:
 def computation(name: str, model: FCCLIP) -> AbstractContextManager[None]:
     """The context in which the model computes as the name says."""
     if name == "plain":
-        return plain(model)
+        return as_published(model)
     return model.labels_only() if name == "labels only" else nullcontext()
 
 
@@ -261,8 +261,8 @@ def largest_errors(reference: Output, output: Output) -> dict[str, float]:
     """Errors of the worst image.
 
     Returns:
-        Largest differences of semantic ``scores`` and of ``masks``, relative to the largest of each, and the shares of
-        pixels whose semantic ``labels`` or ``panoptic`` segment differ.
+        Largest differences of semantic `scores` and of `masks`, relative to the largest of each, and the shares of
+        pixels whose semantic `labels` or `panoptic` segment differ.
     """
     errors = []
     rows = zip(reference.results, output.results, reference.masks, output.masks, strict=True)

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Score predictions of any model that lie on disk.
 
 Panoptic predictions in the COCO format (PQ, SQ and RQ of all, thing and stuff classes and of each class):
@@ -5,7 +6,11 @@ Panoptic predictions in the COCO format (PQ, SQ and RQ of all, thing and stuff c
     python tools/evaluate_predictions.py --gt-json panoptic_val2017.json --gt-folder panoptic_val2017 \
         --pred-json predictions.json --pred-folder predictions --output results.json
 
-Label maps, one integer a pixel (mIoU under both conventions, fwIoU, mACC, pACC and IoU of each class):
+Instances in COCO's format of results (AP of masks and boxes):
+
+    python tools/evaluate_predictions.py --gt-instances instances_val2017.json --pred-instances predictions.json
+
+Label maps, one integer per pixel (mIoU under both conventions, fwIoU, mACC, pACC and IoU of each class):
 
     python tools/evaluate_predictions.py --gt-labels annotations --pred-labels predictions --names names.txt \
         --ignore-label 255 --output results.json
@@ -20,27 +25,34 @@ from typing import Any
 
 from tabulate import tabulate
 
+from fcclip.commands.errors import add_debug_flag, run_command
 from fcclip.evaluation.files import score_label_folders, score_panoptic_files
+from fcclip.evaluation.instance_files import score_instance_files
 from fcclip.evaluation.metrics.semantic import CONVENTIONS
 from fcclip.files.atomic import write_json
+from fcclip.files.places import require_writable_file
 from fcclip.vocabulary import Vocabulary
 
 PANOPTIC = ("gt_json", "gt_folder", "pred_json", "pred_folder")
 LABELS = ("gt_labels", "pred_labels", "names")
+INSTANCES = ("gt_instances", "pred_instances")
+GROUPS = ("All", "Things", "Stuff", "segm", "bbox")
+KINDS = (PANOPTIC, LABELS, INSTANCES)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parse(arguments)
-    try:
-        report = score(options)
-        if options.output:
-            write_json(options.output, report, indent=2)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return run_command("evaluate_predictions", lambda: score_and_report(options), options.debug)
+
+
+def score_and_report(options: argparse.Namespace) -> None:
+    if options.output:
+        require_writable_file(options.output)
+    report = score(options)
+    if options.output:
+        write_json(options.output, report, indent=2)
     print(table(report))
-    return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -53,14 +65,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     labels = parser.add_argument_group("label maps")
     labels.add_argument("--gt-labels", type=Path, help="folder of ground-truth label maps")
     labels.add_argument("--pred-labels", type=Path, help="folder of predicted label maps with the same names")
-    labels.add_argument("--names", type=Path, help='file with a class a line ("name,synonym"), in the order of labels')
+    labels.add_argument("--names", type=Path, help='one class per line ("name,synonym"), in the order of labels')
     labels.add_argument("--ignore-label", type=int, default=255, help="label of unknown pixels (default %(default)s)")
+    instances = parser.add_argument_group("instances")
+    instances.add_argument("--gt-instances", type=Path, help="ground truth, COCO instance JSON")
+    instances.add_argument("--pred-instances", type=Path, help="predictions, COCO's format of results")
     parser.add_argument("--output", type=Path, help="results as JSON")
+    add_debug_flag(parser)
     parser.add_argument("--threads", type=int, default=4, help="images compared at once (default %(default)s)")
     options = parser.parse_args(arguments)
-    given = {name for name in PANOPTIC + LABELS if getattr(options, name) is not None}
-    if given not in (set(PANOPTIC), set(LABELS)):
-        wanted = (" ".join("--" + name.replace("_", "-") for name in group) for group in (PANOPTIC, LABELS))
+    given = {name for kind in KINDS for name in kind if getattr(options, name) is not None}
+    if given not in map(set, KINDS):
+        wanted = (" ".join("--" + name.replace("_", "-") for name in kind) for kind in KINDS)
         parser.error(f"give either {' or '.join(wanted)}")
     return options
 
@@ -70,16 +86,18 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
         return score_panoptic_files(
             options.gt_json, options.gt_folder, options.pred_json, options.pred_folder, options.threads
         )
+    if options.gt_instances is not None:
+        return score_instance_files(options.gt_instances, options.pred_instances)
     names = [category.name for category in Vocabulary.from_file(options.names).categories]
     return score_label_folders(options.gt_labels, options.pred_labels, names, options.ignore_label, options.threads)
 
 
 def table(report: dict[str, Any]) -> str:
     """The averages, for the screen."""
-    groups = {name: values for name, values in report.items() if name in ("All", "Things", "Stuff")}
+    groups = {name: values for name, values in report.items() if name in GROUPS}
     rows = [[name, *(_text(value) for value in values.values())] for name, values in groups.items()]
-    text = tabulate(rows, headers=["", *report["All"]], disable_numparse=True)
-    notes = [f"{metric}: {meaning}" for metric, meaning in CONVENTIONS.items() if metric in report["All"]]
+    text = tabulate(rows, headers=["", *next(iter(groups.values()))], disable_numparse=True)
+    notes = [f"{metric}: {meaning}" for metric, meaning in CONVENTIONS.items() if metric in report.get("All", ())]
     return "\n".join([f"{report['images']} images", text, *notes])
 
 

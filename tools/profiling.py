@@ -93,7 +93,7 @@ class Part:
 
 
 def profile(model: FCCLIP, inputs: list[dict[str, Any]], repeats: int) -> dict[str, Part]:
-    """Run a model once to count and ``repeats`` times to measure.
+    """Run a model once to count and `repeats` times to measure.
 
     Args:
         model: in eval mode.
@@ -185,13 +185,13 @@ class Traffic:
         self._made: list[weakref.ref[Tensor]] = []
 
     def add(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], mutates: bool) -> None:
-        known = {_place(tensor) for tensor in inputs}
+        known = {_address(tensor) for tensor in inputs}
         for tensor in inputs:
-            place = _place(tensor)
+            place = _address(tensor)
             if place not in self._own:
                 self._read[place] = max(_size(tensor), self._read.get(place, 0))
         for tensor in outputs:
-            place = _place(tensor)
+            place = _address(tensor)
             if place not in known:
                 self._own.add(place)
                 self._read.pop(place, None)
@@ -205,7 +205,7 @@ class Traffic:
         for reference in self._made:
             tensor = reference()
             if tensor is not None:
-                left[_place(tensor)] = max(_size(tensor), left.get(_place(tensor), 0))
+                left[_address(tensor)] = max(_size(tensor), left.get(_address(tensor), 0))
         return sum(self._read.values()) + sum(self._written.values()) + sum(left.values())
 
 
@@ -224,7 +224,7 @@ def count_flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], re
 
 @contextmanager
 def parts_of(model: FCCLIP, enter: Callable[[str], AbstractContextManager[None]]) -> Iterator[None]:
-    """Within the block, every part of the model runs inside of ``enter(its name)``."""
+    """Within the block, every part of the model runs inside of `enter(its name)`."""
     with ExitStack() as stack:
         for name, owner, function in _targets(model):
             stack.enter_context(patch.object(owner, function, _inside(getattr(owner, function), name, enter)))
@@ -313,7 +313,7 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _place(tensor: Tensor) -> int:
+def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 

@@ -1,121 +1,26 @@
 """Verify a prepared dataset: python -m fcclip.data.check NAME [--full] [--json FILE]
 
-Looks whether every file is there, images and labels are of equal size, ids are known, and the number of images is that
-of the whole dataset. With --full it also decodes every file: labels must be classes, and the pixels of panoptic PNGs
-must be those of their segments. Prints a table and the problems; the exit code is 1 if there are any.
+Judges the annotations as training and evaluation do, and looks whether every file is there, images and labels are of
+equal size, ids are known, and the number of images is that of the whole dataset. With --full it also decodes every
+file: labels must be classes, and the pixels of panoptic PNGs must be those of their segments. Prints how many objects
+of each class are listed and loaded, what was mended or left out, and the problems; the exit code is 1 if there are any
+problems.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from tabulate import tabulate
 
 from fcclip.config import get_cfg
-from fcclip.data.datasets import REGISTERED, dataset_root
+from fcclip.data.datasets import REGISTERED
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.data.datasets.registry import read_records
-from fcclip.data.inspection import CHECKS, FILES, IDS, PIXELS, Expectations, Problem, inspect_record
 from fcclip.data.prepare.cli import default_workers
-from fcclip.data.prepare.jobs import run_jobs
+from fcclip.data.validation.report import check_dataset
 from fcclip.files.atomic import write_json
-
-COUNT, LOADING = "number of images", "loading"
-_PRINTED = 20  # problems of a dataset that are printed; --json has all
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found.
-
-    Attributes:
-        dataset: its name.
-        root: folder of the datasets.
-        images: number of records.
-        expected: numbers of images that the whole dataset may have; empty if unknown.
-        full: whether pixels were looked at.
-        problems: all that is wrong.
-    """
-
-    dataset: str
-    root: str
-    images: int
-    expected: tuple[int, ...]
-    full: bool
-    problems: tuple[Problem, ...]
-
-    def table(self) -> str:
-        """The checks, what they looked at, and the first problems."""
-        counts = Counter(problem.check for problem in self.problems)
-        after_loading = [check for check in CHECKS if self.full or check != PIXELS or counts[check]]
-        checks = [LOADING] if counts[LOADING] else [LOADING, COUNT, *after_loading]
-        of = f" of {' or '.join(map(str, self.expected))}" if self.expected else ""
-        rows = [(check, f"{self.images}{of}" if check == COUNT else self.images, counts[check]) for check in checks]
-        lines = [f"{self.dataset} in {self.root}", tabulate(rows, headers=("check", "images", "problems"))]
-        lines += [f"{problem.check}: {problem.file} {problem.message}" for problem in self.problems[:_PRINTED]]
-        if len(self.problems) > _PRINTED:
-            lines.append(f"... and {len(self.problems) - _PRINTED} more problems")
-        return "\n".join(lines)
-
-
-def check_dataset(name: str, full: bool = False, workers: int = 0) -> Report:
-    """Look at every record of a registered dataset.
-
-    Args:
-        name: its name in Detectron2's catalog.
-        full: decode every file.
-        workers: number of processes; 0 or 1 works in this one.
-
-    Raises:
-        ValueError: there is no dataset of that name.
-    """
-    if name not in DatasetCatalog:
-        similar = difflib.get_close_matches(name, DatasetCatalog, n=3)
-        hint = f"did you mean {', '.join(similar)}?" if similar else "--list names those that there are"
-        raise ValueError(f'there is no dataset "{name}"; {hint}')
-    spec = REGISTERED.get(name)
-    expected = spec.sizes if spec else ()
-    root = (spec.root if spec else dataset_root)()
-    report = partial(Report, name, str(root.absolute()), expected=expected, full=full)
-    try:
-        records = read_records(spec) if spec else DatasetCatalog.get(name)
-        expectations = _expectations(name, full)
-    except (OSError, ValueError, KeyError, AssertionError) as error:  # the last two: Detectron2's own loaders
-        return report(images=0, problems=(Problem(LOADING, name, f"failed: {error}"),))
-    found = run_jobs(partial(inspect_record, expectations=expectations), records, workers, name, unit="image")
-    problems = [*_check_whole(name, records, expected), *(problem for problems in found for problem in problems)]
-    return report(images=len(records), problems=tuple(problems))
-
-
-def _expectations(name: str, full: bool) -> Expectations:
-    metadata = MetadataCatalog.get(name)
-    classes = metadata.get("stuff_classes") or metadata.get("thing_classes") or []
-    return Expectations(classes=len(classes), ignore_label=metadata.get("ignore_label"), full=full)
-
-
-def _check_whole(name: str, records: Sequence[dict[str, Any]], expected: Sequence[int]) -> list[Problem]:
-    """Problems that no single record shows."""
-    problems = []
-    if expected and len(records) not in expected:
-        stated = " or ".join(map(str, expected))
-        problems.append(Problem(COUNT, name, f"has {len(records)} images, the whole dataset {stated}"))
-    ids = Counter(record["image_id"] for record in records if "image_id" in record)
-    repeated = [id_ for id_, count in ids.items() if count > 1]
-    if repeated:
-        problems.append(Problem(IDS, name, f"has {len(repeated)} image ids more than once, {repeated[0]!r} the first"))
-    json_file = MetadataCatalog.get(name).get("json_file")
-    if json_file and not Path(json_file).is_file():
-        problems.append(Problem(FILES, json_file, "does not exist; instances cannot be evaluated without it"))
-    return problems
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.evaluation.testing import flatten_results_dict
 
-from fcclip.engine.checkpoint import TrainingCheckpointer, read_checkpoint
+from fcclip.engine.checkpoint import TrainingCheckpointer
+from fcclip.files.checkpoints import read_checkpoint
 
 logger = logging.getLogger(__name__)
 

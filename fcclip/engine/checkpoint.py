@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +14,8 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
 from fcclip.clip.base import CLIP_PREFIX
-from fcclip.files.atomic import atomic_path
+from fcclip.files.atomic import atomic_path, remove_scratch
+from fcclip.files.checkpoints import read_checkpoint
 from fcclip.weights import CLIP_FINGERPRINT, fingerprint, load_weights
 
 logger = logging.getLogger(__name__)
@@ -55,11 +55,10 @@ class TrainingCheckpointer(Checkpointer):
         _write_synced(Path(self.save_dir) / "last_checkpoint", lambda file: file.write(last_filename_basename.encode()))
 
     def remove_leftovers(self) -> None:
-        """Delete what killed runs had written of checkpoints that were never finished."""
+        """Delete what killed runs had written of files that were never finished."""
         if self.save_to_disk:
-            for path in Path(self.save_dir).glob(".model_*.pth"):
-                logger.info("removing %s, left by a run that was killed", path)
-                path.unlink(missing_ok=True)
+            for path in remove_scratch(self.save_dir):
+                logger.info("removed %s, left by a run that was killed", path)
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict[str, Any]:
         """Load a checkpoint.
@@ -80,6 +79,7 @@ class TrainingCheckpointer(Checkpointer):
             logger.info("no checkpoint is loaded: the mask generator starts from random weights")
             return {}
         content = read_checkpoint(path) if Path(path).suffix == ".pth" else {}
+        content = dict(content) if isinstance(content, dict) else {}
         load_weights(self.model, path)
         content.pop("model", None)
         for key in self.checkpointables if checkpointables is None else checkpointables:
@@ -109,22 +109,6 @@ class TrainingCheckpointer(Checkpointer):
         if clip is not None and self._clip_fingerprint is None:
             self._clip_fingerprint = fingerprint(clip)
         return self._clip_fingerprint
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a .pth file as plain data, on the CPU.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or holds more than plain data.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-        raise ValueError(f"checkpoint {path} is damaged or no checkpoint ({_first_line(error)})") from error
-    return content if isinstance(content, dict) else {}
 
 
 def _write_synced(path: Path, write: Callable[[IO[bytes]], Any]) -> None:

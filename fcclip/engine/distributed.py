@@ -22,7 +22,7 @@ TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """Where one process stands among all.
 
     Attributes:
@@ -68,21 +68,21 @@ def launch(
         ValueError: there are fewer GPUs than processes.
     """
     on_gpu = torch.device(device).type == "cuda"
-    place = place_from_environment(os.environ)
+    place = rank_from_environment(os.environ)
     if place is not None:
         return _run(place, on_gpu, main, args)
     world_size = num_gpus * num_machines
     if world_size == 1:
         return main(*args)
-    first = Place(machine_rank * num_gpus, world_size, 0, num_gpus, dist_url)
+    first = ProcessRank(machine_rank * num_gpus, world_size, 0, num_gpus, dist_url)
     torch.multiprocessing.spawn(_spawned, (first, on_gpu, main, args), nprocs=num_gpus)
     return None
 
 
-def place_from_environment(environment: Mapping[str, str]) -> Place | None:
+def rank_from_environment(environment: Mapping[str, str]) -> ProcessRank | None:
     """This process's place as torchrun or srun tells it; None without either."""
     if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= environment.keys():
-        return Place(
+        return ProcessRank(
             rank=int(environment["RANK"]),
             world_size=int(environment["WORLD_SIZE"]),
             local_rank=int(environment["LOCAL_RANK"]),
@@ -96,7 +96,7 @@ def place_from_environment(environment: Mapping[str, str]) -> Place | None:
             raise ValueError(f"srun starts {tasks_of_nodes} tasks on its machines; start equally many on each")
         host = environment.get("MASTER_ADDR") or first_host(environment["SLURM_STEP_NODELIST"])
         port = environment.get("MASTER_PORT") or str(20000 + int(environment["SLURM_JOB_ID"]) % 20000)
-        return Place(
+        return ProcessRank(
             rank=int(environment["SLURM_PROCID"]),
             world_size=int(environment["SLURM_STEP_NUM_TASKS"]),
             local_rank=int(environment["SLURM_LOCALID"]),
@@ -115,7 +115,7 @@ def first_host(nodes: str) -> str:
 def distribute(model: nn.Module) -> nn.Module:
     """Wrap a model so that the gradients of all processes are averaged; alone it stays as it is.
 
-    A model says with a true attribute ``has_unused_parameters`` that some of its parameters never get a gradient.
+    A model says with a true attribute `has_unused_parameters` that some of its parameters never get a gradient.
     """
     if comm.get_world_size() == 1:
         return model
@@ -130,11 +130,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def _spawned(local_rank: int, first: Place, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _spawned(
+    local_rank: int, first: ProcessRank, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
     _run(replace(first, rank=first.rank + local_rank, local_rank=local_rank), on_gpu, main, args)
 
 
-def _run(place: Place, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _run(place: ProcessRank, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Join the others, run, and leave."""
     if on_gpu:
         available = torch.cuda.device_count()
@@ -156,7 +158,7 @@ def _run(place: Place, on_gpu: bool, main: Callable[..., Any], args: tuple[Any, 
     return result
 
 
-def _create_local_group(place: Place) -> None:
+def _create_local_group(place: ProcessRank) -> None:
     """Tell Detectron2 which processes share a machine; its releases up to 0.6 have no function for that."""
     if hasattr(comm, "create_local_process_group"):
         comm.create_local_process_group(place.local_size)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
+from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from fcclip.data.mappers import InferenceMapper
+from fcclip.data.validation.report import check_dataset
 from fcclip.engine.distributed import unwrapped
 from fcclip.engine.trainer import Trainer
 from fcclip.engine.writers import peak_memory
@@ -23,20 +22,21 @@ from fcclip.evaluation.loop import evaluation_mode
 
 logger = logging.getLogger(__name__)
 
-FILE_KEYS = ("file_name", "pan_seg_file_name", "sem_seg_file_name")
-
 
 def dry_run(cfg: CfgNode, trainer_type: type[Trainer] = Trainer) -> None:
-    """Look for every file of the datasets, build all, train one step, segment one image of each test set.
+    """Judge the datasets and open every file of them, build all, train one step, segment one image of each test set.
 
     Nothing is written to OUTPUT_DIR but the log and the configuration.
 
     Raises:
-        FileNotFoundError: files of a dataset are missing.
+        FileNotFoundError, ValueError: a file of a dataset is missing or wrong.
         ValueError, RuntimeError: what the training itself would raise.
     """
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        logger.info("%s: %d records, all files there", name, check_files(name, DatasetCatalog.get(name)))
+    for name in dict.fromkeys((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)):
+        report = check_dataset(name, workers=cfg.DATALOADER.NUM_WORKERS, whole=False)
+        for line in report.table().splitlines():
+            logger.info("%s", line)
+        report.require_usable()
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_type(_writing_to(cfg, folder))
         trainer.resume_or_load(resume=False)
@@ -44,21 +44,6 @@ def dry_run(cfg: CfgNode, trainer_type: type[Trainer] = Trainer) -> None:
         for name in cfg.DATASETS.TEST:
             _segment_one_image(trainer, name)
     logger.info("dry run finished: nothing is wrong")
-
-
-def check_files(name: str, records: Iterable[dict[str, Any]]) -> int:
-    """Look for every file that the records of a dataset name; the number of records.
-
-    Raises:
-        FileNotFoundError: some are missing; names the first of them.
-    """
-    count, missing = 0, []
-    for record in records:
-        count += 1
-        missing += [record[key] for key in FILE_KEYS if key in record and not Path(record[key]).is_file()]
-    if missing:
-        raise FileNotFoundError(f'dataset "{name}": {len(missing)} files are missing, the first is {missing[0]}')
-    return count
 
 
 def _writing_to(cfg: CfgNode, folder: str) -> CfgNode:

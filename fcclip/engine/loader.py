@@ -26,7 +26,7 @@ from fcclip.data.mappers import build_train_mapper
 from fcclip.engine.rng import seeded_rng
 
 Sample = dict[str, Any]
-Place = tuple[int, int]  # position in the stream of all processes, index in the dataset
+Draw = tuple[int, int]  # position in the stream of all processes, index in the dataset
 
 
 class TrainLoader:
@@ -60,7 +60,7 @@ class TrainLoader:
         self._num_workers = num_workers
         self._seed = seed
         self._taken = 0  # samples of this process's stream that were taken
-        self._waiting: list[list[Place]] = [[], []]
+        self._waiting: list[list[Draw]] = [[], []]
 
     def __iter__(self) -> Iterator[list[Sample]]:
         """Go on from the present state, which moves with every batch."""
@@ -98,13 +98,13 @@ class TrainLoader:
         """Stand approximately where processes of another number stood together."""
         self.load_state_dict({"seed": seed, "taken": taken, "waiting": [[], []]})
 
-    def _samples(self, dataset: _SeededDataset) -> Iterator[tuple[Place, Sample]]:
+    def _samples(self, dataset: _SeededDataset) -> Iterator[tuple[Draw, Sample]]:
         """The stream from where it stands, made by the workers ahead of need."""
         workers: dict[str, Any] = {}
         if self._num_workers > 0:
             # About two batches ahead.
             workers["prefetch_factor"] = max(2, -(-2 * self.batch_size // self._num_workers))
-        loader: DataLoader[tuple[Place, Sample]] = DataLoader(
+        loader: DataLoader[tuple[Draw, Sample]] = DataLoader(
             dataset,
             sampler=_Stream(self._places),
             batch_size=None,
@@ -116,7 +116,7 @@ class TrainLoader:
         )
         return iter(loader)
 
-    def _places(self) -> Iterator[Place]:
+    def _places(self) -> Iterator[Draw]:
         positions = itertools.count(comm.get_rank(), comm.get_world_size())
         return itertools.islice(zip(positions, self._make_sampler(self._seed)), self._taken, None)  # noqa: B905
 
@@ -176,7 +176,7 @@ def sampler_maker(cfg: CfgNode, records: Sequence[Any]) -> Callable[[int], Sampl
     )
 
 
-class _SeededDataset(Dataset[tuple[Place, Sample]]):
+class _SeededDataset(Dataset[tuple[Draw, Sample]]):
     """Makes the sample of a place, its random numbers decided by the seed and the position alone."""
 
     def __init__(self, records: Sequence[Any], mapper: Callable[[Any], Sample], seed: int) -> None:
@@ -184,19 +184,19 @@ class _SeededDataset(Dataset[tuple[Place, Sample]]):
         self._mapper = mapper
         self._seed = seed
 
-    def __getitem__(self, place: Place) -> tuple[Place, Sample]:
+    def __getitem__(self, place: Draw) -> tuple[Draw, Sample]:
         position, index = place
         with seeded_rng(self._seed, position):
             return place, self._mapper(self._records[index])
 
 
-class _Stream(Sampler[Place]):
+class _Stream(Sampler[Draw]):
     """Places for a DataLoader; each iteration begins where `make` begins."""
 
-    def __init__(self, make: Callable[[], Iterator[Place]]) -> None:
+    def __init__(self, make: Callable[[], Iterator[Draw]]) -> None:
         self._make = make
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[Draw]:
         return self._make()
 
 

@@ -29,8 +29,8 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
 class PolyToLeastLR(_LRScheduler):  # the base class whose state Detectron2 puts into checkpoints
     """A polynomial decay from each group's rate to a least one, times a linear warm-up.
 
-    At iteration t of T, before the step: ``(rate - least) * (1 - t / T) ** power + least``; during the warm-up times
-    ``1 - (1 - t / warmup) * (1 - warmup_factor)``.
+    At iteration t of T, before the step: `(rate - least) * (1 - t / T) ** power + least`; during the warm-up times
+    `1 - (1 - t / warmup) * (1 - warmup_factor)`.
 
     Args:
         optimizer: its groups' rates are those of the start.

@@ -22,10 +22,10 @@ from detectron2.utils.events import EventWriter
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fcclip.data.validation.agreement import validate_datasets
 from fcclip.engine.best import BestCheckpoint
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import distribute, unwrapped
-from fcclip.engine.evaluation import evaluate_test_sets
 from fcclip.engine.loader import Sample, TrainLoader, build_train_loader
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, load_optimizer_state, trainable
 from fcclip.engine.parameters import describe_parameters
@@ -33,6 +33,7 @@ from fcclip.engine.precision import Precision
 from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
 from fcclip.engine.schedule import build_lr_scheduler
 from fcclip.engine.writers import build_writers
+from fcclip.evaluation import evaluate_test_sets
 from fcclip.speed.acceleration import accelerate_training
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Trainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
+        validate_datasets(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg = cfg
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -82,7 +84,7 @@ class Trainer(TrainerBase):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-        """See :func:`fcclip.engine.evaluation.evaluate_test_sets`."""
+        """See `fcclip.evaluation.evaluate_test_sets`."""
         return evaluate_test_sets(cfg, model)
 
     def build_hooks(self) -> list[HookBase]:
@@ -93,7 +95,7 @@ class Trainer(TrainerBase):
             hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
         ]
         if self.cfg.DATASETS.TEST:
-            found.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate))
+            found.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._test_and_keep_best))
         if comm.is_main_process():
             found.append(hooks.PeriodicWriter(self.build_writers(), period=self.cfg.SOLVER.LOG_PERIOD))
         return found
@@ -239,7 +241,7 @@ class Trainer(TrainerBase):
             )
         return values
 
-    def _evaluate(self) -> dict[str, Any]:
+    def _test_and_keep_best(self) -> dict[str, Any]:
         """Evaluate, without an influence on the random numbers of the training."""
         with preserved_rng():
             self.last_results = self.test(self.cfg, unwrapped(self.model))

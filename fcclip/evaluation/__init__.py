@@ -3,10 +3,11 @@
 from fcclip.evaluation.build import build_evaluator, build_evaluators, inference_folder
 from fcclip.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from fcclip.evaluation.instance import InstanceSegEvaluator
-from fcclip.evaluation.loop import evaluate, evaluate_all, evaluate_all_with_tta
+from fcclip.evaluation.loop import evaluate
 from fcclip.evaluation.lvis import LvisEvaluator
 from fcclip.evaluation.panoptic import PanopticEvaluator
 from fcclip.evaluation.semantic import SemanticEvaluator
+from fcclip.evaluation.suite import evaluate_test_sets
 
 __all__ = [
     "CityscapesInstanceEvaluator",
@@ -18,7 +19,6 @@ __all__ = [
     "build_evaluator",
     "build_evaluators",
     "evaluate",
-    "evaluate_all",
-    "evaluate_all_with_tta",
+    "evaluate_test_sets",
     "inference_folder",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from detectron2.utils import comm
 # it can be written to a journal as a line of JSON and be read back exactly.
 ImageStatistics = dict[str, Any]
 Results = dict[str, dict[str, float]]
+NAN_ADVICE = "its weights are damaged, or half precision overflowed: evaluate in float32"
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Comparison:
 class ImageEvaluator(DatasetEvaluator):
     """A Detectron2 evaluator in four steps: measure an image, add it up, merge processes, take the result.
 
-    A subclass sets `name` and writes `reset`, `measure`, `add`, `state`, `merge` and `results`; Detectron2's
-    `process` and `evaluate` follow from these.
+    A subclass sets `name` and writes `truth_files`, `reset`, `measure`, `add`, `state`, `merge` and `results`;
+    Detectron2's `process` and `evaluate` follow from these.
 
     Attributes:
         name: names its statistics in a journal; unique among the evaluators of a data set.
@@ -44,6 +46,10 @@ class ImageEvaluator(DatasetEvaluator):
 
     name: str
     conventions: Mapping[str, str] = {}
+
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> Iterable[str | Path]:
+        """The files that hold the ground truth of these images."""
+        raise NotImplementedError
 
     def measure(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> ImageStatistics:
         """Compare the model's `output` for the image of `record` with the ground truth; changes nothing here."""
@@ -72,6 +78,10 @@ class ImageEvaluator(DatasetEvaluator):
     def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
         """What `score` judged; only for evaluators that can say a score."""
         raise NotImplementedError
+
+    def confusion_matrix(self) -> tuple[np.ndarray, Sequence[str]] | None:
+        """(C + 1, C) pixels, [predicted, true], and the C names of classes; None if this evaluator counts no pixels."""
+        return None
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         for record, output in zip(inputs, outputs, strict=True):

@@ -26,10 +26,13 @@ class EvaluatorOptions:
     Attributes:
         unseen: contiguous ids of classes not seen in training.
         export: where panoptic predictions are written, or None.
+        semantic_export, instance_export: folders into which these predictions are written, or None.
     """
 
     unseen: tuple[int, ...] = ()
     export: PanopticExport | None = None
+    semantic_export: Path | None = None
+    instance_export: Path | None = None
 
 
 Maker = Callable[[str, EvaluatorOptions], ImageEvaluator]
@@ -40,15 +43,15 @@ def _panoptic(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
 
 
 def _semantic(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
-    return SemanticEvaluator(dataset_name, options.unseen)
+    return SemanticEvaluator(dataset_name, options.unseen, options.semantic_export)
 
 
 def _instances(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
-    return InstanceSegEvaluator(dataset_name)
+    return InstanceSegEvaluator(dataset_name, options.instance_export)
 
 
 def _lvis(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
-    return LvisEvaluator(dataset_name)
+    return LvisEvaluator(dataset_name, options.instance_export)
 
 
 def _cityscapes_semantic(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
@@ -86,7 +89,8 @@ def build_evaluators(
     """The evaluators of a dataset.
 
     Args:
-        cfg: TEST.PANOPTIC_EXPORT and TEST.PANOPTIC_SCORER say whether predictions are written and who scores them.
+        cfg: TEST.{PANOPTIC,SEMANTIC,INSTANCE}_EXPORT say which predictions are written, TEST.PANOPTIC_SCORER who
+            scores the panoptic ones.
         dataset_name: its metadata has `evaluator_type`, one of `EVALUATORS`.
         output_folder: where predictions are written; default OUTPUT_DIR/inference/DATASET.
         unseen: contiguous ids of classes not seen in training; default the metadata's `unseen_classes`, if any.
@@ -108,9 +112,12 @@ def build_evaluators(
             f'nothing is to be evaluated on "{dataset_name}": set one of PANOPTIC_ON, SEMANTIC_ON and INSTANCE_ON '
             "of MODEL.MASK_FORMER.TEST True"
         )
+    folder = Path(output_folder or inference_folder(cfg, dataset_name))
     options = EvaluatorOptions(
         unseen=tuple((metadata.get("unseen_classes") or ()) if unseen is None else unseen),
-        export=_panoptic_export(cfg, Path(output_folder or inference_folder(cfg, dataset_name))),
+        export=_panoptic_export(cfg, folder),
+        semantic_export=folder if cfg.TEST.SEMANTIC_EXPORT else None,
+        instance_export=folder if cfg.TEST.INSTANCE_EXPORT else None,
     )
     return [maker(dataset_name, options) for maker in makers]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from detectron2.data import MetadataCatalog
 
-from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
+from fcclip.evaluation.base import NAN_ADVICE, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.cityscapes_labels import (
     EVALUATED,
     FIRST_INSTANCE,
@@ -49,6 +50,9 @@ class CityscapesInstanceEvaluator(ImageEvaluator):
         self._labels = label_ids(metadata, metadata.thing_classes)
         self.reset()
 
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> Iterable[str | Path]:
+        return [instance_file(self._truth_folder, record["file_name"]) for record in records]
+
     def reset(self) -> None:
         self._images: list[ImageMatches] = []
 
@@ -56,6 +60,8 @@ class CityscapesInstanceEvaluator(ImageEvaluator):
         instances = require_output(output, "instances", "INSTANCE_ON")
         truth = read_label_map(instance_file(self._truth_folder, record["file_name"]))
         labels = [self._labels[contiguous] for contiguous in instances.pred_classes.tolist()]
+        if not torch.isfinite(instances.scores).all():
+            raise ValueError(f"{record['file_name']}: the scores of the model's instances are NaN; {NAN_ADVICE}")
         masks = ((mask != 0).cpu().numpy() for mask in instances.pred_masks)
         return match_image(truth, masks, labels, instances.scores.tolist()).to_json()
 
@@ -99,6 +105,9 @@ class CityscapesSemSegEvaluator(ImageEvaluator):
         self._labels = np.array(label_ids(metadata, metadata.stuff_classes))
         self._unseen = {int(self._labels[contiguous]) for contiguous in unseen}
         self.reset()
+
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> Iterable[str | Path]:
+        return [instance_file(self._truth_folder, record["file_name"]) for record in records]
 
     def reset(self) -> None:
         self._pixels = np.zeros((LABELS, LABELS), np.int64)  # [true, predicted]

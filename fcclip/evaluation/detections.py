@@ -9,6 +9,8 @@ import pycocotools.mask as rle_codec
 import torch
 from detectron2.structures import Instances
 
+from fcclip.evaluation.base import NAN_ADVICE
+
 Detection = dict[str, Any]
 
 
@@ -44,10 +46,15 @@ def encode_instances(instances: Instances, image_id: int | str) -> list[Detectio
             Boxes that are missing or all zero, as the published FC-CLIP returns them, are taken from the masks.
         image_id: written into every record.
 
+    Raises:
+        ValueError: a score is NaN or infinite.
+
     Returns:
         Records with `image_id`, `category_id` (as in `pred_classes`), `score`, `bbox` (x, y, width, height) and
         `segmentation`.
     """
+    if not torch.isfinite(instances.scores).all():
+        raise ValueError(f"image {image_id!r}: the scores of the model's instances are NaN or infinite; {NAN_ADVICE}")
     rles = [encode_mask((mask != 0).cpu().numpy()) for mask in instances.pred_masks]
     return [
         {"image_id": image_id, "category_id": category, "score": score, "bbox": box, "segmentation": rle}

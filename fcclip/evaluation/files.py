@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fcclip.evaluation.classes import display_names
-from fcclip.evaluation.label_maps import compare_label_maps
 from fcclip.evaluation.metrics.panoptic_quality import (
     CategoryCounts,
     PanopticInputError,
@@ -19,8 +18,7 @@ from fcclip.evaluation.metrics.panoptic_quality import (
     Quality,
     count_image,
 )
-from fcclip.evaluation.metrics.semantic import class_scores, semantic_metrics
-from fcclip.evaluation.semantic import add_pairs
+from fcclip.evaluation.metrics.semantic import add_pairs, class_scores, compare_label_maps, semantic_metrics
 from fcclip.files.images import LabelMapError, read_label_map
 from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 
@@ -67,10 +65,10 @@ def score_panoptic_files(
             raise PanopticInputError(f"image {image_id!r} ({predicted['file_name']}): {error}") from error
 
     quality = PanopticQuality(truth.categories)
-    for counts in _in_order(count, list(truth.annotations), threads):
+    for counts in in_order(count, list(truth.annotations), threads):
         quality.add(counts)
     groups = {"All": None, "Things": quality.things(), "Stuff": quality.things(False)}
-    report: dict[str, Any] = {name: _group_scores(quality.quality(ids)) for name, ids in groups.items()}
+    report: dict[str, Any] = {name: group_scores(quality.quality(ids)) for name, ids in groups.items()}
     report["per_class"] = _class_report(quality)
     report["images"] = len(truth.annotations)
     return report
@@ -79,10 +77,10 @@ def score_panoptic_files(
 def score_label_folders(
     truth_folder: Path, prediction_folder: Path, names: Sequence[str], ignore_label: int, threads: int = 4
 ) -> dict[str, Any]:
-    """mIoU and its relatives of label maps with the same file stems in two folders.
+    """mIoU and its relatives of label maps with the same names, but for the suffix, in two folders.
 
     Args:
-        truth_folder, prediction_folder: folders of PNG or TIFF label maps.
+        truth_folder, prediction_folder: folders of PNG or TIFF label maps, with the same names below them.
         names: class of each label, from 0; of synonyms separated by commas the first is used.
         ignore_label: pixels with this label in the ground truth do not count.
         threads: images compared at the same time.
@@ -107,7 +105,7 @@ def score_label_folders(
             raise LabelMapError(f"{prediction[stem]}: {error}") from error
 
     confusion = np.zeros((len(names) + 1, len(names)), np.int64)
-    for pairs in _in_order(compare, sorted(truth), threads):
+    for pairs in in_order(compare, sorted(truth), threads):
         add_pairs(confusion, pairs)
     scores = enumerate(zip(display_names(names), *class_scores(confusion), strict=True))
     return {
@@ -120,7 +118,7 @@ def score_label_folders(
     }
 
 
-def _in_order(function: Callable[[Item], Outcome], items: Sequence[Item], threads: int) -> Iterator[Outcome]:
+def in_order(function: Callable[[Item], Outcome], items: Sequence[Item], threads: int) -> Iterator[Outcome]:
     """Results in the order of `items`; decoding and counting release Python's lock, so that threads help."""
     with ThreadPoolExecutor(max_workers=threads) as pool:
         try:
@@ -149,13 +147,15 @@ def _require_same(truth: Iterable[Any], prediction: Iterable[Any], truth_name: s
 def _label_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"folder of label maps {folder} does not exist")
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in LABEL_SUFFIXES}
+    # A name with a dot in front is what a run that was killed left behind.
+    found = sorted(path for path in folder.rglob("[!.]*") if path.suffix.lower() in LABEL_SUFFIXES)
+    files = {str(path.relative_to(folder).with_suffix("")): path for path in found}
     if not files:
         raise FileNotFoundError(f"{folder} has no label map ({', '.join(LABEL_SUFFIXES)})")
     return files
 
 
-def _group_scores(quality: Quality) -> dict[str, float | int | None]:
+def group_scores(quality: Quality) -> dict[str, float | int | None]:
     return {**_scores(quality), "n": quality.classes}
 
 

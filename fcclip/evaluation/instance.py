@@ -5,24 +5,32 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as rle_codec
 from detectron2.data import MetadataCatalog
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results, require_output
+from fcclip.data.validation.instances import read_instances
+from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
 from fcclip.evaluation.detections import Detection, encode_instances
+from fcclip.evaluation.metrics.average_precision import image_precision, mean_precision, percent
+from fcclip.files.atomic import write_json
 
 logger = logging.getLogger(__name__)
 
 TASKS = ("bbox", "segm")
+DETECTIONS_PER_CLASS = 100  # of one image that COCO's AP looks at
+SHOWN_SCORE = 0.5  # least score of an instance in the pictures of the worst images
+PREDICTIONS = "instance_predictions.json"
 # Position of each metric in COCOeval's summary.
-_SUMMARY = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
+SUMMARY = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
 
 
 class InstanceSegEvaluator(ImageEvaluator):
@@ -32,6 +40,7 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     Args:
         dataset_name: its metadata has `json_file` (COCO instance annotations) and `thing_dataset_id_to_contiguous_id`.
+        export: folder into which `instance_predictions.json`, COCO's format of results, is written; None: nowhere.
 
     Raises:
         ValueError: the dataset has no instance annotations.
@@ -40,24 +49,30 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     name = "instances"
 
-    def __init__(self, dataset_name: str) -> None:
+    def __init__(self, dataset_name: str, export: Path | None = None) -> None:
         metadata = MetadataCatalog.get(dataset_name)
         self._coco = load_coco(metadata.get("json_file"), dataset_name)
+        self._json_file = str(metadata.json_file)
         self._dataset_ids = dataset_ids(metadata, things=True)
+        self._contiguous = {id_: contiguous for contiguous, id_ in self._dataset_ids.items()}
         names = names_by_dataset_id(metadata)
         self._names = {id_: names.get(id_, category["name"]) for id_, category in self._coco.cats.items()}
+        self._export = export
         self.reset()
 
     def reset(self) -> None:
         self._detections: list[Detection] = []
         self._image_ids: list[int | str] = []
 
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> Iterable[str | Path]:
+        return [self._json_file]
+
     def measure(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> ImageStatistics:
         """Encode the instances of one image; `record` needs `image_id`.
 
         Raises:
-            ValueError: the output has no instances, one of them has a class that is no thing of the dataset, or the
-                annotations do not know the image.
+            ValueError: the output has no instances, a score of them is no number, one of them has a class that is no
+                thing of the dataset, or the annotations do not know the image.
         """
         image_id = record["image_id"]
         if image_id not in self._coco.imgs:
@@ -84,11 +99,58 @@ class InstanceSegEvaluator(ImageEvaluator):
         self._image_ids += state[0]
         self._detections += state[1]
 
+    def score(self, statistics: ImageStatistics) -> float | None:
+        """AP at an IoU of 0.5, averaged over the classes in the image's ground truth; None for an image without any."""
+        true = [annotation for annotation in self._annotations(statistics["image_id"]) if not annotation["iscrowd"]]
+        precisions = []
+        for category in {annotation["category_id"] for annotation in true}:
+            found = [d for d in statistics["detections"] if d["category_id"] == category]
+            found.sort(key=lambda detection: -detection["score"])
+            masks = [self._coco.annToRLE(annotation) for annotation in true if annotation["category_id"] == category]
+            iou = rle_codec.iou([d["segmentation"] for d in found], masks, [0] * len(masks)) if found else []
+            precisions.append(image_precision(np.reshape(iou, (len(found), len(masks)))))
+        return float(np.mean(precisions)) if precisions else None
+
+    def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
+        annotations = self._annotations(record["image_id"])
+        instances = require_output(output, "instances", "INSTANCE_ON")
+        true = [(self._contiguous[a["category_id"]], self._coco.annToMask(a) > 0) for a in annotations]
+        order = instances.scores.argsort().tolist()  # the surest is painted last
+        predicted = [
+            (int(instances.pred_classes[index]), (instances.pred_masks[index] != 0).cpu().numpy())
+            for index in order
+            if instances.scores[index] >= SHOWN_SCORE
+        ]
+        size = tuple(instances.image_size)
+        return Comparison(*(paint_masks(side, size)[part] for part in (0, 1) for side in (true, predicted)))
+
     def results(self) -> Results:
         unseen_images = len(self._coco.imgs) - len(set(self._image_ids))
         if unseen_images:
             logger.warning("AP is that of %d images; %d more have annotations", len(self._image_ids), unseen_images)
+        if self._export is not None:
+            write_json(self._export / PREDICTIONS, self._detections)
+        self._warn_of_crowded_images()
         return {task: self._average_precision(task) for task in TASKS}
+
+    def _annotations(self, image_id: int | str) -> list[dict[str, Any]]:
+        return list(self._coco.imgToAnns.get(image_id, ()))
+
+    def _warn_of_crowded_images(self) -> None:
+        """Say where COCO's limit keeps AP below 100 whatever the model finds."""
+        counts = Counter((a["image_id"], a["category_id"]) for a in self._coco.anns.values() if not a["iscrowd"])
+        crowded = {image_id: count for (image_id, _), count in counts.items() if count > DETECTIONS_PER_CLASS}
+        if crowded:
+            image_id, count = max(crowded.items(), key=lambda item: item[1])
+            logger.warning(
+                "%d images have more than %d objects of one class (image %r has %d); COCO's AP looks at the %d surest "
+                "detections of a class in an image, so it cannot reach 100 here",
+                len(crowded),
+                DETECTIONS_PER_CLASS,
+                image_id,
+                count,
+                DETECTIONS_PER_CLASS,
+            )
 
     def _average_precision(self, task: str) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -97,7 +159,7 @@ class InstanceSegEvaluator(ImageEvaluator):
             scorer.evaluate()
             scorer.accumulate()
             scorer.summarize()
-        values = {key: _percent(scorer.stats[position]) for key, position in _SUMMARY.items()}
+        values = {key: percent(scorer.stats[position]) for key, position in SUMMARY.items()}
         # precision: (IoU thresholds, recalls, categories, area ranges, detection limits)
         precision = scorer.eval["precision"][:, :, :, 0, -1]
         for column, category in enumerate(scorer.params.catIds):
@@ -106,10 +168,10 @@ class InstanceSegEvaluator(ImageEvaluator):
 
 
 def load_coco(json_file: str | None, dataset_name: str) -> COCO:
-    """Read instance annotations in COCO's format.
+    """Read instance annotations in COCO's format, numbered from 1 and mended (see `read_instances`).
 
     Raises:
-        ValueError: the dataset has none.
+        ValueError: the dataset has none, or an annotation cannot be used; names file and annotation.
         FileNotFoundError: the file does not exist.
     """
     if json_file is None:
@@ -118,8 +180,13 @@ def load_coco(json_file: str | None, dataset_name: str) -> COCO:
         )
     if not Path(json_file).is_file():
         raise FileNotFoundError(f"instance annotations {json_file} of {dataset_name} do not exist")
+    file = read_instances(json_file)
+    file.findings.settle(dataset_name)
+    coco = COCO()
+    coco.dataset = file.as_coco()
     with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(json_file)
+        coco.createIndex()
+    return coco
 
 
 def as_results(truth: COCO, detections: Sequence[Detection], task: str) -> COCO:
@@ -137,11 +204,9 @@ def as_results(truth: COCO, detections: Sequence[Detection], task: str) -> COCO:
     return truth.loadRes([{key: value for key, value in d.items() if key != other} for d in detections])
 
 
-def mean_precision(precision: np.ndarray) -> float:
-    """Mean of the entries that are defined (not -1), 0 to 100; NaN if none is."""
-    defined = precision[precision > -1]
-    return float(100 * np.mean(defined)) if defined.size else float("nan")
-
-
-def _percent(value: float) -> float:
-    return float(100 * value) if value >= 0 else float("nan")
+def paint_masks(masks: Sequence[tuple[int, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Two (H, W) int32 maps of (class, (H, W) bool mask) pairs: classes, -1 where there is none, and numbers from 1."""
+    classes, numbers = np.full(size, -1, np.int32), np.zeros(size, np.int32)
+    for number, (category, mask) in enumerate(masks, start=1):
+        classes[mask], numbers[mask] = category, number
+    return classes, numbers

@@ -1,12 +1,11 @@
 """What is already evaluated, on disk, so that an interrupted evaluation goes on where it stopped.
 
-Every process appends a line of JSON for each finished image to a file of its own. The first line holds a digest of all
+Every process appends one line of JSON per finished image to a file of its own. The first line holds a digest of all
 that the numbers depend on; lines under another digest are worthless and are removed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -19,17 +18,12 @@ from fcclip.evaluation.base import ImageStatistics
 logger = logging.getLogger(__name__)
 
 
-def digest_of(*parts: Any) -> str:
-    """Hexadecimal digest of values that JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
 class Journal:
     """Finished images of one evaluation: file name -> evaluator's name -> statistics.
 
     Args:
         folder: where the files of all processes are.
-        digest: what the evaluation is of, see `digest_of`.
+        digest: what the evaluation is of, see `fcclip.evaluation.identity`.
     """
 
     def __init__(self, folder: Path, digest: str) -> None:
@@ -39,17 +33,26 @@ class Journal:
     def read(self) -> dict[str, dict[str, ImageStatistics]]:
         """The images finished under this digest; if there are only others, the folder is removed.
 
-        A line that was cut short by the interruption is skipped.
+        A line that was cut short by the interruption, or that is damaged, is skipped.
         """
         finished: dict[str, dict[str, ImageStatistics]] = {}
+        others = 0
         for path in sorted(self.folder.glob("rank*.jsonl")):
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             if not lines or _parse(lines[0]).get("digest") != self._digest:
+                others += max(0, len(lines) - 1)
                 path.unlink()
                 continue
             for entry in map(_parse, lines[1:]):
-                if entry:
+                if isinstance(entry.get("image"), str) and isinstance(entry.get("statistics"), dict):
                     finished[entry["image"]] = entry["statistics"]
+        if others:
+            logger.warning(
+                "%s holds %d images that were measured with other weights, settings, pictures or ground truth; they "
+                "are measured again",
+                self.folder,
+                others,
+            )
         if not finished:
             self.remove()
         return finished
@@ -89,7 +92,9 @@ class JournalWriter:
 
 
 def _parse(line: str) -> dict[str, Any]:
+    """The object of a line; {} if it holds none."""
     try:
-        return json.loads(line)
+        value = json.loads(line)
     except ValueError:
         return {}
+    return value if isinstance(value, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,56 +13,28 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
+from detectron2.data.catalog import Metadata
 from detectron2.utils import comm
 from detectron2.utils.logger import log_every_n_seconds
 from torch import nn
 
 from fcclip.data.mappers import InferenceMapper
-from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results
+from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
-from fcclip.evaluation.journal import Journal, digest_of
+from fcclip.evaluation.identity import evaluation_digest
+from fcclip.evaluation.journal import Journal
+from fcclip.evaluation.origin import Origin, describe_run
+from fcclip.evaluation.report.pictures import Show, show_pictures
 from fcclip.evaluation.report.tables import Report
-from fcclip.evaluation.report.worst import WorstImages
+from fcclip.evaluation.report.worst import BadImage, WorstImages
 from fcclip.evaluation.timing import Stopwatch
-from fcclip.evaluation.tta import SemanticSegmentorWithTTA
-from fcclip.files.fingerprint import fingerprint_tensors
+from fcclip.files.places import require_writable_folder
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 4  # images of a dataset that are shown while a training goes on
 Record = Mapping[str, Any]
 Model = Callable[[list[dict[str, Any]]], Sequence[Mapping[str, Any]]]
-
-
-def evaluate_all(
-    model: nn.Module, cfg: CfgNode, dataset_names: Sequence[str] | None = None, output_folder: str | Path | None = None
-) -> dict[str, Results]:
-    """Evaluate on several datasets, on each with its own vocabulary.
-
-    Args:
-        model: as for `evaluate`.
-        cfg: as for `evaluate`.
-        dataset_names: default cfg.DATASETS.TEST.
-        output_folder: a folder is made in it for each dataset; default OUTPUT_DIR/inference.
-
-    Returns:
-        Dataset -> task -> metric -> value in the main process; empty results in the others.
-    """
-    names = cfg.DATASETS.TEST if dataset_names is None else dataset_names
-    folders = {name: Path(output_folder) / name if output_folder else None for name in names}
-    return {name: evaluate(model, cfg, name, folders[name]) for name in names}
-
-
-def evaluate_all_with_tta(
-    model: nn.Module, cfg: CfgNode, dataset_names: Sequence[str] | None = None
-) -> dict[str, Results]:
-    """As `evaluate_all`, under the test-time augmentation of TEST.AUG.
-
-    The files go to OUTPUT_DIR/inference_TTA; the tasks in the result have the suffix "_TTA".
-    """
-    results = evaluate_all(
-        SemanticSegmentorWithTTA(cfg, model), cfg, dataset_names, Path(cfg.OUTPUT_DIR) / "inference_TTA"
-    )
-    return {name: {f"{task}_TTA": values for task, values in tasks.items()} for name, tasks in results.items()}
 
 
 def evaluate(
@@ -71,6 +43,8 @@ def evaluate(
     dataset_name: str,
     output_folder: str | Path | None = None,
     unseen: Sequence[int] | None = None,
+    origin: Origin | None = None,
+    show: Show | None = None,
 ) -> Results:
     """Evaluate a model on a dataset; every process must call it.
 
@@ -83,53 +57,74 @@ def evaluate(
         output_folder: for results.json, results.md, per_class.csv, plots and predictions; default
             OUTPUT_DIR/inference/DATASET.
         unseen: contiguous ids of classes not seen in training; default the metadata's `unseen_classes`, if any.
+        origin: where the weights came from, for results.json; default the file MODEL.WEIGHTS.
+        show: given pictures of the first images, (H, W, 3) uint8: image, ground truth and prediction side by side.
 
     Returns:
         Task -> metric -> value (0 to 100; NaN where undefined) in the main process, {} in the others.
+
+    Raises:
+        ValueError: results cannot be written; or the model's output does not fit the ground truth, or is NaN.
     """
     folder = Path(output_folder) if output_folder else inference_folder(cfg, dataset_name)
+    require_writable_folder(folder)
     metadata = MetadataCatalog.get(dataset_name)
     core: Any = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if hasattr(core, "set_metadata"):
         core.set_metadata(metadata)
     records = DatasetCatalog.get(dataset_name)
     evaluators = build_evaluators(cfg, dataset_name, folder, unseen)
-    digest = _digest(core, cfg, dataset_name, records, evaluators)
+    # Processes of several machines may see other times of the files: that of the main process counts.
+    digest = comm.all_gather(evaluation_digest(core, cfg, dataset_name, records, evaluators))[0]
     run = _Run(evaluators, folder / "unfinished", digest, cfg.TEST.WORST_IMAGES if cfg.TEST.PLOTS else 0)
+    run.shown = {record["file_name"] for record in records[:SHOWN]} if show and comm.is_main_process() else set()
     with _labels_only(core), evaluation_mode(core):
-        stopwatch = run.evaluate(core, cfg, records, resume=cfg.TEST.RESUME)
+        stopwatch = run.measure_images(core, cfg, records, resume=cfg.TEST.RESUME)
     results = run.gather()
     seconds = comm.gather(stopwatch.averages())
     if not comm.is_main_process():
         return {}
-    report = Report.of(dataset_name, results, evaluators, len(records), seconds, digest)
+    about = describe_run(origin or Origin.of_file(cfg.MODEL.WEIGHTS), cfg, class_strings(core, metadata))
+    report = Report.of(dataset_name, results, evaluators, len(records), seconds, digest, about)
     report.write(folder)
     logger.info("%s", report.screen())
+    if show:
+        show_pictures(show, dataset_name, run.pictures, metadata)
     if cfg.TEST.PLOTS:
         # Imported here because it needs matplotlib, which importing this package must not.
         from fcclip.evaluation.report.plots import write_plots
 
-        write_plots(folder, report, evaluators, run.worst.all_processes(), metadata)
+        write_plots(folder, report, run.worst_images(), metadata)
     run.journal.remove()
     return results
 
 
 @dataclass
 class _Run:
-    """The part of an evaluation that can be interrupted."""
+    """The part of an evaluation that can be interrupted.
+
+    Attributes:
+        shown: files of the images of which pictures are wanted.
+        pictures: file -> ground truth and prediction of these.
+    """
 
     evaluators: Sequence[ImageEvaluator]
     scratch: Path
     digest: str
     worst_limit: int
+    shown: set[str] = field(default_factory=set)
+    pictures: dict[str, Comparison] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.scratch, self.digest)
 
-    def evaluate(self, model: Model, cfg: CfgNode, records: Sequence[Record], resume: bool) -> Stopwatch:
-        """Evaluate this process's share of the unfinished images; the main process adds up the finished ones."""
+    def measure_images(self, model: Model, cfg: CfgNode, records: Sequence[Record], resume: bool) -> Stopwatch:
+        """Measure this process's share of the unfinished images; the main process adds up the finished ones."""
         finished = self._finished(resume)
-        self.worst = WorstImages(self.scratch, self.worst_limit, comm.get_rank())
+        self._worst = {
+            evaluator.name: WorstImages(self.scratch / evaluator.name, self.worst_limit, comm.get_rank())
+            for evaluator in self.evaluators
+        }
         by_file = {record["file_name"]: record for record in records}
         remaining = [record for record in records if record["file_name"] not in finished]
         if finished:
@@ -156,6 +151,11 @@ class _Run:
             results |= evaluator.evaluate()
         return results
 
+    def worst_images(self) -> dict[str, list[BadImage]]:
+        """Evaluator's name -> the worst images of all processes, worst first; without evaluators that have none."""
+        images = {name: worst.all_processes() for name, worst in self._worst.items()}
+        return {name: found for name, found in images.items() if found}
+
     def _finished(self, resume: bool) -> dict[str, dict[str, ImageStatistics]]:
         """What the main process finds on disk, in every process."""
         finished: dict[str, dict[str, ImageStatistics]] = {}
@@ -172,14 +172,25 @@ class _Run:
         self._add(statistics)
         for evaluator in self.evaluators:
             score = evaluator.score(statistics[evaluator.name])
-            if score is not None:
-                self.worst.offer(score, record["file_name"], partial(evaluator.compare, record, output))
-                break
+            if score is None:
+                continue
+            compare = partial(evaluator.compare, record, output)
+            self._worst[evaluator.name].offer(score, record["file_name"], compare)
+            if record["file_name"] in self.shown and record["file_name"] not in self.pictures:
+                self.pictures[record["file_name"]] = compare()
         return statistics
 
     def _add(self, statistics: Mapping[str, ImageStatistics]) -> None:
         for evaluator in self.evaluators:
             evaluator.add(statistics[evaluator.name])
+
+
+def class_strings(model: Any, metadata: Metadata) -> list[str]:
+    """The classes that a model was asked for: its vocabulary if it says it, else the dataset's."""
+    vocabulary = getattr(model, "vocabulary", None)
+    if vocabulary is not None:
+        return list(vocabulary.class_strings)
+    return list(metadata.get("stuff_classes") or metadata.get("thing_classes") or ())
 
 
 def _predictions(
@@ -194,7 +205,7 @@ def _predictions(
         seconds = stopwatch.averages()
         log_every_n_seconds(
             logging.INFO,
-            f"{done} of {len(loader)} batches, {seconds['total']:.3f} s an image, the model {seconds['pure']:.3f} s",
+            f"{done} of {len(loader)} batches, {seconds['total']:.3f} s per image, the model {seconds['pure']:.3f} s",
             n=10,
             name=__name__,
         )
@@ -217,22 +228,3 @@ def evaluation_mode(model: Any) -> Iterator[None]:
 def _labels_only(model: Any) -> AbstractContextManager[None]:
     """Let a model that can do so return label maps, so that it never holds the scores of all classes for an image."""
     return model.labels_only() if hasattr(model, "labels_only") else nullcontext()
-
-
-def _digest(
-    model: Any, cfg: CfgNode, dataset_name: str, records: Sequence[Record], evaluators: Sequence[ImageEvaluator]
-) -> str:
-    """Digest of all that the statistics of an image depend on."""
-    settings = cfg.clone()
-    settings.defrost()
-    settings.MODEL.WEIGHTS = settings.MODEL.DEVICE = ""  # the weights themselves count, not their path
-    vocabulary = getattr(model, "vocabulary", None)
-    return digest_of(
-        dataset_name,
-        [record["file_name"] for record in records],
-        [evaluator.name for evaluator in evaluators],
-        fingerprint_tensors(model.state_dict()) if isinstance(model, nn.Module) else None,
-        type(model).__name__,
-        repr(vocabulary),
-        [settings.MODEL.dump(), settings.INPUT.dump(), settings.TEST.dump()],
-    )

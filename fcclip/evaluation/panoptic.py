@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
 
-from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
+from fcclip.evaluation.base import NAN_ADVICE, Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import dataset_ids, names_by_dataset_id
 from fcclip.evaluation.metrics.panoptic_quality import (
     PanopticInputError,
@@ -54,6 +55,10 @@ class PanopticEvaluator(ImageEvaluator):
         self._quality = PanopticQuality(self._truth.categories)
         self._annotations: list[dict[str, Any]] = []
 
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> Iterable[str | Path]:
+        known = (self._truth.annotations.get(record["image_id"]) for record in records)
+        return [self._truth_json, *(self._truth_folder / truth["file_name"] for truth in known if truth)]
+
     def measure(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> ImageStatistics:
         """Match the segments of one image; `record` needs `image_id`.
 
@@ -61,9 +66,9 @@ class PanopticEvaluator(ImageEvaluator):
             ValueError: the output has no panoptic result, or it does not fit the ground truth; names the image.
         """
         truth = self._annotation(record)
-        ids, segments = self._prediction(output)
         true_ids = read_panoptic_png(self._truth_folder / truth["file_name"])
         try:
+            ids, segments = self._prediction(output)
             counts = count_image(true_ids, truth["segments_info"], ids, segments, self._truth.categories)
         except PanopticInputError as error:
             raise PanopticInputError(f"image {record['image_id']!r}: {error}") from error
@@ -117,6 +122,8 @@ class PanopticEvaluator(ImageEvaluator):
     def _prediction(self, output: Mapping[str, Any]) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """The predicted (H, W) ids and their segments, with dataset ids of classes."""
         predicted_map, segments = require_output(output, "panoptic_seg", "PANOPTIC_ON")
+        if not all(map(math.isfinite, output.get("panoptic_scores") or ())):
+            raise PanopticInputError(f"the scores of the model's segments are NaN or infinite; {NAN_ADVICE}")
         ids = np.asarray(predicted_map.cpu() if hasattr(predicted_map, "cpu") else predicted_map)
         return ids, [self._with_dataset_id(segment) for segment in segments]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fcclip.evaluation.metrics.panoptic_quality import Quality
-from fcclip.files.panoptic import PanopticJson, describe_segments, write_panoptic_json, write_panoptic_png
+from fcclip.files.panoptic import PanopticJson, measure_segments, write_panoptic_json, write_panoptic_png
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PanopticExport:
         return {
             "image_id": truth["image_id"],
             "file_name": file_name,
-            "segments_info": describe_segments(ids, segments),
+            "segments_info": measure_segments(ids, segments),
         }
 
     def write_json(self, annotations: Sequence[Mapping[str, Any]], truth: PanopticJson) -> None:

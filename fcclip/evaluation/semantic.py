@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from fcclip.data.prepare.label_maps import write_label_map
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results, require_output
 from fcclip.evaluation.classes import display_names
-from fcclip.evaluation.label_maps import compare_label_maps, to_label_map
+from fcclip.evaluation.label_maps import to_label_map
 from fcclip.evaluation.metrics.histogram import PairCounts
-from fcclip.evaluation.metrics.semantic import CONVENTIONS, class_scores, semantic_metrics
+from fcclip.evaluation.metrics.semantic import (
+    CONVENTIONS,
+    add_pairs,
+    class_scores,
+    compare_label_maps,
+    image_iou,
+    semantic_metrics,
+)
 from fcclip.files.images import LabelMapError, read_label_map
+
+PREDICTIONS = "semantic_predictions"
 
 
 class SemanticEvaluator(ImageEvaluator):
@@ -25,22 +37,27 @@ class SemanticEvaluator(ImageEvaluator):
     Args:
         dataset_name: its metadata has `stuff_classes` and `ignore_label`; its records have `sem_seg_file_name`.
         unseen: contiguous ids of classes not seen in training; adds mIoU_seen, mIoU_unseen and hIoU.
+        export: folder into which `semantic_predictions/` is written, one label map per image; None: nowhere.
     """
 
     name = "semantic"
     conventions = CONVENTIONS
 
-    def __init__(self, dataset_name: str, unseen: Collection[int] = ()) -> None:
+    def __init__(self, dataset_name: str, unseen: Collection[int] = (), export: Path | None = None) -> None:
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._ignore_label = metadata.ignore_label
         self.class_names = display_names(metadata.stuff_classes)
         self._unseen = unseen
+        self._export = export
         self.reset()
 
     def reset(self) -> None:
         classes = len(self.class_names)
         self.confusion = np.zeros((classes + 1, classes), np.int64)
+
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> Iterable[str | Path]:
+        return [self._truth_file(record) for record in records]
 
     def measure(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> ImageStatistics:
         """Compare one image; `record` needs `file_name`, and `sem_seg_file_name` unless the dataset's records have it.
@@ -49,9 +66,13 @@ class SemanticEvaluator(ImageEvaluator):
             ValueError: the output has no semantic result, or it does not fit the ground truth; names the image.
         """
         try:
-            pairs = compare_label_maps(*self._maps(record, output), len(self.class_names), self._ignore_label)
+            predicted, true = self._maps(record, output)
+            pairs = compare_label_maps(predicted, true, len(self.class_names), self._ignore_label)
         except LabelMapError as error:
             raise LabelMapError(f"{record['file_name']}: {error}") from error
+        if self._export is not None:
+            kind = np.uint8 if max(len(self.class_names), self._ignore_label) <= np.iinfo(np.uint8).max else np.uint16
+            write_label_map(self._export / PREDICTIONS / self._prediction_name(record), predicted.astype(kind))
         return {"predicted": pairs.first.tolist(), "true": pairs.second.tolist(), "pixels": pairs.pixels.tolist()}
 
     def add(self, statistics: ImageStatistics) -> None:
@@ -65,20 +86,15 @@ class SemanticEvaluator(ImageEvaluator):
 
     def score(self, statistics: ImageStatistics) -> float | None:
         """Mean IoU over the classes in the image's ground truth or prediction; None without ground truth."""
-        pairs = _pairs(statistics)
-        if not pairs.pixels.size:
-            return None
-        labels, dense = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
-        size, known = len(labels), labels < len(self.class_names)
-        matrix = np.zeros((size, size), np.int64)
-        matrix[dense[: len(pairs.first)], dense[len(pairs.first) :]] = pairs.pixels
-        correct = np.diagonal(matrix)
-        return float(np.mean((correct / (matrix.sum(axis=0) + matrix.sum(axis=1) - correct))[known]))
+        return image_iou(_pairs(statistics), len(self.class_names))
 
     def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
         predicted, true = (labels.astype(np.int32) for labels in self._maps(record, output))
         known = np.where(true == self._ignore_label, -1, true)
         return Comparison(known, predicted, known, predicted)
+
+    def confusion_matrix(self) -> tuple[np.ndarray, Sequence[str]]:
+        return self.confusion, self.class_names
 
     def results(self) -> Results:
         values = semantic_metrics(self.confusion, self._unseen)
@@ -89,9 +105,20 @@ class SemanticEvaluator(ImageEvaluator):
 
     def _maps(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Predicted and true label map."""
-        truth = record.get("sem_seg_file_name") or self._truth_files[record["file_name"]]
         labels = to_label_map(require_output(output, "sem_seg", "SEMANTIC_ON"), len(self.class_names))
-        return labels, read_label_map(truth)
+        return labels, read_label_map(self._truth_file(record))
+
+    def _truth_file(self, record: Mapping[str, Any]) -> str:
+        return record.get("sem_seg_file_name") or self._truth_files[record["file_name"]]
+
+    def _prediction_name(self, record: Mapping[str, Any]) -> Path:
+        """As the ground truth is called below the folder that all of it is in."""
+        return Path(self._truth_file(record)).relative_to(self._truth_root).with_suffix(".png")
+
+    @cached_property
+    def _truth_root(self) -> Path:
+        records = DatasetCatalog.get(self._dataset_name)
+        return Path(os.path.commonpath([Path(self._truth_file(record)).parent for record in records]))
 
     @cached_property
     def _truth_files(self) -> dict[str, str]:
@@ -103,11 +130,6 @@ class SemanticEvaluator(ImageEvaluator):
                 "MODEL.MASK_FORMER.TEST.SEMANTIC_ON False"
             )
         return {record["file_name"]: record["sem_seg_file_name"] for record in records}
-
-
-def add_pairs(confusion: np.ndarray, pairs: PairCounts) -> None:
-    """Add the counts of one image to a [predicted, true] confusion matrix, in place."""
-    confusion[pairs.first, pairs.second] += pairs.pixels
 
 
 def _pairs(statistics: ImageStatistics) -> PairCounts:

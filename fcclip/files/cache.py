@@ -24,7 +24,7 @@ MAX_NAMES = 50_000  # per file, some 150 MB; a fuller one starts anew
 
 
 def cache_directory() -> Path:
-    """``$FCCLIP_CACHE``, else the folder ``fcclip`` in the user's cache folder."""
+    """`$FCCLIP_CACHE`, else the folder `fcclip` in the user's cache folder."""
     chosen = os.environ.get("FCCLIP_CACHE")
     if chosen:
         return Path(chosen).expanduser()

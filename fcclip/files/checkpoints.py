@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -16,73 +20,168 @@ from fcclip.files.packed_weights import unpack_rows
 from fcclip.files.torchscript import read_torchscript_state
 
 WRAPPERS = ("model", "state_dict")  # keys under which trainers keep the weights
+PREFIXES = ("module.", "_orig_mod.")  # in front of all names: of DistributedDataParallel, of torch.compile
+INFINITE_ON_PURPOSE = "attn_mask"  # the end of the name of CLIP's causal mask
+LARGEST_EXPANSION = 16  # times a file's size that its tensors may have; those of plain weights have its size
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weight file: .safetensors, a PyTorch checkpoint, or a TorchScript archive.
 
-    A checkpoint may hold the weights under "model" or "state_dict"; a "module." prefix is removed.
+    A checkpoint may hold the weights under "model" or "state_dict"; the prefixes that DistributedDataParallel and
+    torch.compile put in front of all names are removed.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, is of another kind, or holds anything but plain data.
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, is of another kind, holds anything but plain data, or weights that are no numbers.
     """
     path = Path(path).expanduser()
-    checkpoint = _read(path)
+    checkpoint = read_checkpoint(path)
     for wrapper in WRAPPERS:
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get(wrapper), dict):
             checkpoint = checkpoint[wrapper]
             break
-    tensors = {k: v for k, v in checkpoint.items() if isinstance(v, Tensor)} if isinstance(checkpoint, dict) else {}
+    if not isinstance(checkpoint, dict):
+        checkpoint = {}
+    tensors = {k: v for k, v in checkpoint.items() if isinstance(v, Tensor) and isinstance(k, str)}
     if not tensors:
         raise ValueError(f"{path} holds no weights; give a checkpoint of a model")
-    if all(key.startswith("module.") for key in tensors):
-        tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    return unpack_rows(tensors)
+    _check_kind(path, tensors)
+    tensors = unpack_rows(_without_prefixes(tensors))
+    _check_values(path, tensors)
+    return tensors
 
 
 def read_entry(path: str | Path, key: str) -> Any:
-    """What a PyTorch checkpoint stores under ``key`` besides the weights; None in files that store weights alone."""
+    """What a PyTorch checkpoint stores under `key` besides the weights; None in files that store weights alone."""
     path = Path(path).expanduser()
     if path.suffix == ".safetensors" or is_torchscript_archive(path):
         return None
-    checkpoint = _read(path)
+    checkpoint = read_checkpoint(path)
     return checkpoint.get(key) if isinstance(checkpoint, dict) else None
 
 
-def holds_prefix(path: str | Path, prefix: str) -> bool:
-    """Whether a weight file has a tensor whose name starts with ``prefix``; False where there is no such file."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        return False
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            return any(key.startswith(prefix) for key in file.keys())  # noqa: SIM118, not a dict
-    return any(key.startswith(prefix) for key in read_state_dict(path))
+def read_checkpoint(path: str | Path) -> Any:
+    """Everything that a weight file holds, as plain data on the CPU.
 
-
-def is_torchscript_archive(path: Path) -> bool:
-    """Whether a file was written by ``torch.jit.save``: a zip archive that carries code."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weight file {path}; check the path")
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds more than plain data.
+    """
+    path = require_weight_file(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         if is_torchscript_archive(path):
             return read_torchscript_state(path)
         # Only zip files can be mapped; older ones are read whole.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
+        mapped = zipfile.is_zipfile(path) or None
+        with _numpy_scalars_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is not a plain weight file and is not loaded ({_first_line(error)})") from None
-    except (SafetensorError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged or not a weight file ({_first_line(error)}); fetch it again") from None
+        raise ValueError(f"{path} is not a plain weight file and is not loaded ({_refused(error)})") from None
+    except (SafetensorError, RuntimeError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from None
+
+
+def holds_prefix(path: str | Path, prefix: str) -> bool:
+    """Whether a weight file has a tensor whose name starts with `prefix`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or is of another kind.
+    """
+    path = require_weight_file(path)
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return any(_without_prefix(key).startswith(prefix) for key in file.keys())  # noqa: SIM118, not a dict
+        except (SafetensorError, OSError) as error:
+            raise _damaged(path, error) from None
+    return any(key.startswith(prefix) for key in read_state_dict(path))
+
+
+def require_weight_file(path: str | Path) -> Path:
+    """The path, if there is a file.
+
+    Raises:
+        FileNotFoundError: there is none; says what to do.
+    """
+    text = str(path)
+    if "://" in text:
+        raise FileNotFoundError(f"the weights {text} are an address; fetch the file and give its path")
+    if "\0" in text:
+        raise FileNotFoundError(f"the weights {text!r} are no path of a file")
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not a file; give the path of a weight file"
+            if path.exists()
+            else f"there is no weight file {path}; check the path"
+        )
+    return path
+
+
+def is_torchscript_archive(path: Path) -> bool:
+    """Whether a file was written by `torch.jit.save`: a zip archive that carries code."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in (*PREFIXES, *PREFIXES):  # a compiled model in DistributedDataParallel, or the other way round
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    return dict(tensors)
+
+
+def _without_prefix(key: str) -> str:
+    for prefix in (*PREFIXES, *PREFIXES):
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _check_kind(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what is no array of numbers, and views that are far larger than the file."""
+    size = 0
+    for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise ValueError(f"{path}: {key} is sparse, quantized or without data; save plain tensors instead")
+        size += tensor.numel() * tensor.element_size()
+    if size > LARGEST_EXPANSION * max(path.stat().st_size, 1 << 16):
+        raise ValueError(f"{path} is damaged: its tensors would take {size:,} bytes, far more than the file has")
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for key, tensor in tensors.items():
+        if key.endswith(INFINITE_ON_PURPOSE) or not tensor.is_floating_point() or tensor.element_size() == 1:
+            continue
+        if not torch.isfinite(tensor).all():
+            count = int((~torch.isfinite(tensor)).sum())
+            raise ValueError(
+                f"{path}: {count} of {tensor.numel()} numbers of {key} are NaN or infinite; the training that wrote it "
+                "had diverged, or the file is damaged"
+            )
+
+
+def _numpy_scalars_allowed() -> AbstractContextManager[Any]:
+    """Numbers of NumPy beside the weights, such as a best score, are plain data too."""
+    scalar = np.float64(0).__reduce__()[0]
+    allowed: list[Any] = [np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
+    allowed += [(scalar, name) for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")]
+    return torch.serialization.safe_globals(allowed)
+
+
+def _refused(error: pickle.UnpicklingError) -> str:
+    """What the file holds that is no plain data; PyTorch says it in the middle of a page."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it refers to {named[1]}" if named else _first_line(error)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is damaged or not a weight file ({_first_line(error)}); fetch it again")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Weight files in which a large embedding table keeps only the rows that were trained.
 
 A small CLIP knows a hundred of the 49408 tokens of its tokenizer; the other rows were never trained. A packed file has,
-instead of the table ``X``, the kept rows under ``X`` and under ``X.row_of_token`` the place of each token's row among
+instead of the table `X`, the kept rows under `X` and under `X.row_of_token` the place of each token's row among
 them, -1 for a token without one. Such a token's embedding is zero after unpacking.
 """
 

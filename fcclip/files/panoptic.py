@@ -1,11 +1,10 @@
-"""The COCO panoptic format: a PNG an image whose colours are segment ids, and one JSON file that describes them.
+"""The COCO panoptic format: a PNG per image whose colours are segment ids, and one JSON file that describes them.
 
 Source: https://cocodataset.org/#format-data, "Panoptic Segmentation".
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,16 @@ import numpy as np
 from PIL import Image
 
 from fcclip.files.atomic import atomic_path, write_json
+from fcclip.files.coco_json import (
+    index_by_id,
+    is_id,
+    is_inside,
+    is_integer,
+    read_categories,
+    read_json_object,
+    read_list,
+)
+from fcclip.files.stamps import save_stamped
 
 VOID = 0  # the segment id of pixels without a segment
 ID_LIMIT = 1 << 24  # segment ids have three bytes
@@ -72,12 +81,12 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     return (rgba.view("<u4")[..., 0] & np.uint32(ID_LIMIT - 1)).view(np.int32)
 
 
-def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
-    """Write an (H, W) map of segment ids as a panoptic PNG, atomically."""
+def write_panoptic_png(path: str | Path, ids: np.ndarray, stamp: str = "") -> None:
+    """Write an (H, W) map of segment ids as a panoptic PNG, atomically; `stamp` says what it was made from."""
     if np.ndim(ids) != 2:
         raise ValueError(f"expected an (H, W) map of segment ids, got shape {np.shape(ids)}")
     with atomic_path(path) as scratch:
-        Image.fromarray(np.ascontiguousarray(id_to_rgb(ids))).save(scratch, format="PNG")
+        save_stamped(Image.fromarray(np.ascontiguousarray(id_to_rgb(ids))), scratch, stamp)
 
 
 @dataclass(frozen=True)
@@ -100,32 +109,55 @@ def read_panoptic_json(path: str | Path) -> PanopticJson:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, has no annotations, or an annotation lacks a field or appears twice.
+        ValueError: it is not JSON, has no list of annotations, or an entry of it lacks a field, has a field of a
+            wrong type, or appears twice; names the file and the entry.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"panoptic JSON {path} does not exist")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise ValueError(f'{path} is not a panoptic JSON file: it has no list "annotations"')
+    content = read_json_object(path, "panoptic JSON")
+    categories = read_categories(content, path)
+    images = index_by_id(read_list(content, "images", path, required=False), "images", path)
     annotations: dict[int | str, dict[str, Any]] = {}
-    for record in content["annotations"]:
-        missing = {"image_id", "file_name", "segments_info"} - record.keys()
-        if missing:
-            raise ValueError(f"{path}: an annotation has no {', '.join(sorted(missing))}; is it a panoptic JSON file?")
-        if any("id" not in segment or "category_id" not in segment for segment in record["segments_info"]):
-            raise ValueError(f"{path}: a segment of image {record['image_id']} has no id or no category_id")
+    for record in read_list(content, "annotations", path):
+        _check_annotation(record, path)
         if record["image_id"] in annotations:
-            raise ValueError(f"{path}: image {record['image_id']} has two annotations")
+            raise ValueError(f"{path}: image {record['image_id']!r} has two annotations")
         annotations[record["image_id"]] = record
-    return PanopticJson(
-        categories={category["id"]: category for category in content.get("categories", ())},
-        annotations=annotations,
-        images={image["id"]: image for image in content.get("images", ())},
-    )
+    return PanopticJson(categories, annotations, images)
+
+
+def _check_annotation(record: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError unless the annotation of an image has all that the format asks for."""
+    missing = {"image_id", "file_name", "segments_info"} - record.keys()
+    if missing:
+        raise ValueError(f"{path}: an annotation has no {', '.join(sorted(missing))}; is it a panoptic JSON file?")
+    image_id, name, segments = record["image_id"], record["file_name"], record["segments_info"]
+    if not is_id(image_id):
+        raise ValueError(f"{path}: an annotation has image_id {image_id!r}; it should be an integer or a string")
+    where = f"{path}: the annotation of image {image_id!r}"
+    if not isinstance(name, str) or not is_inside(name):
+        raise ValueError(f"{where} has file_name {name!r}; it should be a name below the folder of PNGs")
+    if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
+        raise ValueError(f"{where}: segments_info should be a list of objects")
+    seen: set[int] = set()
+    for segment in segments:
+        id_, category = segment.get("id"), segment.get("category_id")
+        if not is_integer(id_) or not 0 < id_ < ID_LIMIT:
+            raise ValueError(f"{where} has a segment with the id {id_!r}; ids are integers 1..{ID_LIMIT - 1}")
+        if id_ in seen:
+            raise ValueError(f"{where} has two segments with the id {id_}")
+        seen.add(id_)
+        if not is_integer(category):
+            raise ValueError(f"{where}: segment {id_} has category_id {category!r}; it should be an integer")
+        _check_segment(segment, f"{where}: segment {id_}")
+
+
+def _check_segment(segment: Mapping[str, Any], where: str) -> None:
+    """Raise ValueError if an optional field of a segment cannot be what it should be."""
+    area = segment.get("area", 0)
+    if isinstance(area, bool) or not isinstance(area, int | float) or not 0 <= area < float("inf"):
+        raise ValueError(f"{where} has the area {area!r}; it should be a number of pixels")
+    if segment.get("iscrowd", 0) not in (0, 1):
+        raise ValueError(f"{where} has iscrowd {segment['iscrowd']!r}; it should be 0 or 1")
 
 
 def write_panoptic_json(
@@ -138,7 +170,7 @@ def write_panoptic_json(
     write_json(path, {"images": list(images), "annotations": list(annotations), "categories": list(categories)})
 
 
-def describe_segments(ids: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def measure_segments(ids: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Copy segment records and add what can be counted on the map.
 
     Args:

@@ -1,12 +1,13 @@
 """The tensors of a TorchScript archive, read as data: its code is neither loaded nor run.
 
-OpenAI published its CLIP models in this format. An archive is a zip file: ``data.pkl`` describes the module tree, and
+OpenAI published its CLIP models in this format. An archive is a zip file: `data.pkl` describes the module tree, and
 each storage lies in a file of its own. The description is unpickled with an allow-list: modules become bags of
 attributes, tensors are rebuilt from their storages, and everything else is refused.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+LARGEST_DESCRIPTION = 1 << 24  # bytes of data.pkl; those of CLIP have less than a hundredth of it
 
 
 class _Module:
@@ -26,6 +29,8 @@ class _Module:
 
 
 def _rebuild_tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    if math.prod(size) > storage.numel():
+        raise pickle.UnpicklingError(f"a tensor of {math.prod(size)} numbers lies in a storage of {storage.numel()}")
     return torch.as_strided(storage, size, stride, offset)
 
 
@@ -85,10 +90,12 @@ def read_torchscript_state(path: Path) -> dict[str, Tensor]:
     """The parameters and buffers of a TorchScript archive by their dotted names; floats as float32.
 
     Raises:
-        pickle.UnpicklingError: if the archive refers to anything but modules, tensors and plain values.
+        pickle.UnpicklingError: the archive refers to anything but modules, tensors and plain values.
     """
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        if archive.getinfo(name).file_size > LARGEST_DESCRIPTION:
+            raise pickle.UnpicklingError(f"{name} is far larger than the description of a model")
         module = _Reader(archive, name.removesuffix("/data.pkl")).load()
     return dict(_walk(module, ""))
 

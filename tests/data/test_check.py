@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
-from fcclip.data.check import check_dataset, main
-from fcclip.data.inspection import Expectations, Problem, inspect_record
+from fcclip.data.check import main
 from fcclip.data.prepare import ade20k
 from fcclip.data.prepare.jobs import Options
+from fcclip.data.validation.findings import Problem
+from fcclip.data.validation.records import Expectations, inspect_record
+from fcclip.data.validation.report import check_dataset
 from fcclip.files.panoptic import write_panoptic_png
 from tests.data import trees
 
@@ -107,7 +109,7 @@ def no_instances(base: Path) -> None:
         (resize_labels, False, "sizes", f"{STEM}.png", "is 2 x 1, but its image 8 x 6"),
         (unknown_label, True, "pixels", f"{STEM}.png", "has labels 150"),
         (other_segments, True, "pixels", f"{STEM}.png", "has pixels of segments 5, 6"),
-        (repeated_segment, False, "ids", f"{STEM}.png", "same id"),
+        (repeated_segment, False, "loading", PANOPTIC, "two segments with the id"),
         (no_instances, False, "files", "ade20k_instance_val.json", "does not exist"),
     ],
 )
@@ -138,15 +140,15 @@ def test_sizes_stated_in_annotations_are_compared(tmp_path: Path):
         "annotations": [{"category_id": 3, "segmentation": mask}],
     }
     found = inspect_record(record, Expectations(classes=2, ignore_label=None, full=True))
-    assert [problem.check for problem in found] == ["sizes", "ids", "sizes"]
+    assert [problem.check for problem in found.problems] == ["sizes", "ids", "sizes"]
 
 
 def test_label_maps_of_16_bits(tmp_path: Path):
     image = trees.write_image(tmp_path / "a.jpg")
     labels = trees.write_labels(tmp_path / "a.tif", trees.left_and_right(846, 65535), np.uint16)
     record = {"file_name": str(image), "sem_seg_file_name": str(labels)}
-    assert inspect_record(record, Expectations(classes=847, ignore_label=65535, full=True)) == []
-    (problem,) = inspect_record(record, Expectations(classes=846, ignore_label=65535, full=True))
+    assert inspect_record(record, Expectations(classes=847, ignore_label=65535, full=True)).problems == []
+    (problem,) = inspect_record(record, Expectations(classes=846, ignore_label=65535, full=True)).problems
     assert "has labels 846" in problem.message
 
 

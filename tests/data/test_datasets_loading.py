@@ -144,14 +144,13 @@ def test_no_image_with_a_label_map_is_an_error(root: Path):
         DatasetCatalog.get("openvocab_pascal21_sem_seg_val")
 
 
-def test_files_without_a_partner_are_left_out(root: Path, caplog: pytest.LogCaptureFixture):
-    for stem in ("a", "b"):
-        trees.write_image(root / f"pascal_voc_d2/images/validation/{stem}.jpg")
-    trees.write_labels(root / "pascal_voc_d2/annotations_pascal21/validation/b.png", [[0]])
-    with caplog.at_level("WARNING", logger="fcclip"):
-        (record,) = DatasetCatalog.get("openvocab_pascal21_sem_seg_val")
-    assert record["file_name"].endswith("b.jpg")
-    assert "1 file" in caplog.text
+@pytest.mark.parametrize(("alone", "says"), [("images", "has no label map"), ("annotations_pascal21", "has no image")])
+def test_a_file_without_a_partner_is_refused(root: Path, alone: str, says: str):
+    trees.write_image(root / "pascal_voc_d2/images/validation/a.jpg")
+    trees.write_labels(root / "pascal_voc_d2/annotations_pascal21/validation/a.png", [[0]])
+    (root / f"pascal_voc_d2/{alone}/validation/b.{'jpg' if alone == 'images' else 'png'}").touch()
+    with pytest.raises(FileNotFoundError, match=rf"b\.(jpg|png) {says}"):
+        DatasetCatalog.get("openvocab_pascal21_sem_seg_val")
 
 
 @needs_shared

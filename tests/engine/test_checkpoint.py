@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fcclip.engine.checkpoint import TrainingCheckpointer, read_checkpoint
+from fcclip.engine.checkpoint import TrainingCheckpointer
+from fcclip.files.checkpoints import read_checkpoint
 from fcclip.weights import CLIP_FINGERPRINT, fingerprint
 from tests.tiny import REPOSITORY, tiny_model
 

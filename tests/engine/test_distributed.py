@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from fcclip.engine.distributed import Place, distribute, first_host, launch, place_from_environment, unwrapped
+from fcclip.engine.distributed import ProcessRank, distribute, first_host, launch, rank_from_environment, unwrapped
 
 SLURM = {
     "SLURM_JOB_ID": "41234",
@@ -25,23 +25,23 @@ def test_torchrun():
         "MASTER_ADDR": "gpu01",
         "MASTER_PORT": "29500",
     }
-    assert place_from_environment(environment) == Place(5, 8, 1, 4, "env://")
-    assert place_from_environment({**SLURM, **environment}).url == "env://", "torchrun started by srun"
+    assert rank_from_environment(environment) == ProcessRank(5, 8, 1, 4, "env://")
+    assert rank_from_environment({**SLURM, **environment}).url == "env://", "torchrun started by srun"
 
 
 def test_srun():
-    assert place_from_environment(SLURM) == Place(6, 8, 2, 4, "tcp://gpu07:21234")
+    assert rank_from_environment(SLURM) == ProcessRank(6, 8, 2, 4, "tcp://gpu07:21234")
     elsewhere = {**SLURM, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "1234"}
-    assert place_from_environment(elsewhere).url == "tcp://10.0.0.1:1234"
+    assert rank_from_environment(elsewhere).url == "tcp://10.0.0.1:1234"
     with pytest.raises(ValueError, match="equally many"):
-        place_from_environment({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,3,1"})
+        rank_from_environment({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,3,1"})
 
 
 def test_a_batch_script_and_a_single_task_are_ordinary_programs():
     batch_script = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
-    assert place_from_environment(batch_script) is None
-    assert place_from_environment({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}) is None
-    assert place_from_environment({}) is None
+    assert rank_from_environment(batch_script) is None
+    assert rank_from_environment({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert rank_from_environment({}) is None
 
 
 @pytest.mark.parametrize(

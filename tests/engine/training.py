@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from PIL import Image
 
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.files.panoptic import describe_segments, write_panoptic_json, write_panoptic_png
+from fcclip.files.panoptic import measure_segments, write_panoptic_json, write_panoptic_png
 from tests.tiny import tiny_cfg
 
 DATASET = "made_panoptic"
@@ -37,7 +37,7 @@ def write_dataset(folder: Path, sizes: list[tuple[int, int]]) -> dict[str, str]:
         (folder / "images").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{index}.jpg")
         write_panoptic_png(folder / "panoptic" / f"{index}.png", ids)
-        segments = describe_segments(ids, present)
+        segments = measure_segments(ids, present)
         annotations.append({"image_id": index, "file_name": f"{index}.png", "segments_info": segments})
         images.append({"id": index, "file_name": f"{index}.jpg", "height": height, "width": width})
     write_panoptic_json(folder / "panoptic.json", annotations, CATEGORIES, images)

@@ -6,7 +6,9 @@ import pytest
 from detectron2.evaluation import DatasetEvaluators
 
 from fcclip.config import get_cfg
+from fcclip.data.datasets.registry import REGISTERED
 from fcclip.evaluation import build_evaluator, build_evaluators
+from fcclip.evaluation.build import EVALUATORS
 from tests.evaluation.catalog import Register
 from tests.evaluation.instance_samples import coco_annotations, write_json
 from tests.evaluation.panoptic_samples import synthetic
@@ -85,10 +87,6 @@ def test_errors(register: Register, tmp_path: Path):
 
 
 def test_project_datasets_have_evaluator_types():
-    pytest.importorskip("fcclip.data.datasets.registry")
-    from fcclip.data.datasets.registry import REGISTERED
-    from fcclip.evaluation.build import EVALUATORS
-
     kinds_used = {
         spec.constants["evaluator_type"] for spec in REGISTERED.values() if "evaluator_type" in spec.constants
     }

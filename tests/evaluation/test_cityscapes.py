@@ -93,7 +93,6 @@ def test_classes_are_known_by_any_synonym_or_by_the_dataset_ids(register: Regist
 
 
 def test_project_metadata_maps_all_classes():
-    pytest.importorskip("fcclip.data.datasets.cityscapes")
     metadata = MetadataCatalog.get("openvocab_cityscapes_fine_panoptic_val")
     expected = [label.id for label in EVALUATED]
     assert label_ids(metadata, metadata.stuff_classes) == expected

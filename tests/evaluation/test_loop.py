@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_tes
 from detectron2.evaluation import inference_on_dataset
 
 from fcclip.data.mappers import InferenceMapper
-from fcclip.evaluation import build_evaluator, evaluate, evaluate_all, evaluate_all_with_tta, inference_folder
+from fcclip.evaluation import build_evaluator, evaluate, evaluate_test_sets, inference_folder
 from tests.evaluation.catalog import Register
 from tests.evaluation.world import Oracle, World, make_world
 
@@ -111,7 +111,7 @@ def test_each_dataset_has_its_own_vocabulary_and_folder(register: Register, tmp_
     first, second = make_world(register, tmp_path / "a"), make_world(register, tmp_path / "b", images=2)
     cfg, model = first.cfg(), Oracle(first, second)
     cfg.DATASETS.TEST = (first.name, second.name)
-    results = evaluate_all(model, cfg)
+    results = evaluate_test_sets(cfg, model)
     assert model.vocabularies == [first.name, second.name]
     assert model.seen == [1, 2, 3, 4, 5, 1, 2]
     for world in (first, second):
@@ -205,11 +205,12 @@ def test_with_test_time_augmentation(world: World):
     cfg = world.cfg()
     cfg.TEST.AUG.MIN_SIZES = (16, 32)
     plain = evaluate(Oracle(world), cfg, world.name)
-    augmented = evaluate_all_with_tta(Oracle(world), cfg)[world.name]
+    augmented = evaluate_test_sets(cfg, Oracle(world), with_tta=True)
+    assert_equal({task: augmented.pop(task) for task in plain}, plain)
     # This model says the same of every view but the mirrored ones, so that only shapes and kinds can be compared.
     assert set(augmented) == {f"{task}_TTA" for task in plain}
     assert augmented["segm_TTA"] == pytest.approx(plain["segm"], nan_ok=True)
     assert (Path(cfg.OUTPUT_DIR) / "inference_TTA" / world.name / "results.json").is_file()
     cfg.TEST.AUG.FLIP = False
-    unmirrored = evaluate_all_with_tta(Oracle(world), cfg)[world.name]
+    unmirrored = evaluate_test_sets(cfg, Oracle(world), with_tta=True)
     assert unmirrored["sem_seg_TTA"] == pytest.approx(plain["sem_seg"], nan_ok=True)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcclip.evaluation.lvis import LvisEvaluator, top_detections
+from fcclip.evaluation.lvis import LvisEvaluator
+from fcclip.evaluation.metrics.lvis_ap import top_detections
 from tests.evaluation.catalog import Register
 from tests.evaluation.instance_samples import coco_annotations, predictions, write_json
 from tests.evaluation.panoptic_samples import PanopticSet, synthetic

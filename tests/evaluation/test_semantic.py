@@ -8,9 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from fcclip.evaluation.label_maps import compare_label_maps, to_label_map
-from fcclip.evaluation.metrics.semantic import class_scores, harmonic_mean, semantic_metrics
-from fcclip.evaluation.semantic import SemanticEvaluator, add_pairs
+from fcclip.evaluation.label_maps import to_label_map
+from fcclip.evaluation.metrics.semantic import (
+    add_pairs,
+    class_scores,
+    compare_label_maps,
+    harmonic_mean,
+    semantic_metrics,
+)
+from fcclip.evaluation.semantic import SemanticEvaluator
 from fcclip.files.images import LabelMapError, read_label_map
 from tests.evaluation.catalog import Register
 from tests.shared import SHARED, needs_shared

@@ -9,8 +9,8 @@ from PIL import Image
 
 from fcclip.files.atomic import atomic_path
 from fcclip.files.panoptic import (
-    describe_segments,
     id_to_rgb,
+    measure_segments,
     read_panoptic_json,
     read_panoptic_png,
     rgb_to_id,
@@ -70,7 +70,7 @@ def test_json_round_trip(tmp_path: Path):
     ("content", "message"),
     [
         ("[", "is not a JSON file"),
-        ("[]", 'no list "annotations"'),
+        ("[]", "holds a list, not an object"),
         (json.dumps({"annotations": [{"image_id": 1, "file_name": "a.png"}]}), "an annotation has no segments_info"),
         (
             json.dumps({"annotations": [{"image_id": 1, "file_name": "a", "segments_info": []}] * 2}),
@@ -78,7 +78,7 @@ def test_json_round_trip(tmp_path: Path):
         ),
         (
             json.dumps({"annotations": [{"image_id": 1, "file_name": "a", "segments_info": [{"id": 3}]}]}),
-            "a segment of image 1 has no id or no category_id",
+            "segment 3 has category_id None; it should be an integer",
         ),
     ],
 )
@@ -91,10 +91,10 @@ def test_json_errors(tmp_path: Path, content: str, message: str):
 def test_described_segments_have_area_and_box():
     ids = np.zeros((4, 6), np.int32)
     ids[1:3, 2:5] = 9
-    (segment,) = describe_segments(ids, [{"id": 9, "category_id": 4}])
+    (segment,) = measure_segments(ids, [{"id": 9, "category_id": 4}])
     assert segment == {"id": 9, "category_id": 4, "area": 6, "bbox": [2, 1, 3, 2], "iscrowd": 0}
     with pytest.raises(ValueError, match="segment 8 has no pixel"):
-        describe_segments(ids, [{"id": 8}])
+        measure_segments(ids, [{"id": 8}])
 
 
 @needs_shared
@@ -102,7 +102,7 @@ def test_published_annotations_describe_themselves():
     folder = SHARED / "data" / "coco_panoptic_sample"
     for annotation in read_panoptic_json(folder / "panoptic.json").annotations.values():
         ids = read_panoptic_png(folder / "panoptic" / annotation["file_name"])
-        assert describe_segments(ids, annotation["segments_info"]) == annotation["segments_info"]
+        assert measure_segments(ids, annotation["segments_info"]) == annotation["segments_info"]
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path):

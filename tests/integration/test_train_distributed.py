@@ -10,10 +10,10 @@ from detectron2.data import DatasetCatalog
 from detectron2.utils.env import seed_all_rng
 
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.engine.checkpoint import read_checkpoint
 from fcclip.engine.distributed import launch
 from fcclip.engine.trainer import Trainer
-from tests.engine.test_trainer import fixed_points
+from fcclip.files.checkpoints import read_checkpoint
+from tests.engine.runs import fixed_points
 from tests.engine.training import training_cfg
 
 # Every image has four segments, so that each process weighs its classes alike; the same points are drawn for every

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fcclip.engine.checkpoint import read_checkpoint
+from fcclip.files.checkpoints import read_checkpoint
 from tests.engine.training import DATASET, write_training_config
 from tests.tiny import REPOSITORY
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from fcclip.data.panoshapes.dataset import SPLITS, WORLD, write_split
-from fcclip.engine.checkpoint import read_checkpoint
+from fcclip.files.checkpoints import read_checkpoint
 from tests.tiny import REPOSITORY
 from tests.zero_shot import CLIP
 

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fcclip.config import get_cfg
 from fcclip.modeling.criterion import build_criterion
-from tests.modeling.test_matcher import make_outputs, make_targets
+from tests.modeling.outputs import make_outputs, make_targets
 
 POINTS = 128
 

@@ -5,7 +5,6 @@ import torch
 from detectron2.structures import Instances
 
 from fcclip.engine.parameters import count_parameters
-from tests.parity.test_fcclip_rn50 import model, reference  # noqa: F401, fixtures
 from tests.shared import needs_shared
 
 pytestmark = needs_shared
@@ -25,7 +24,7 @@ def ground_truth():
 
 
 @torch.no_grad()
-def losses_of_seeds(model, image):  # noqa: F811
+def losses_of_seeds(model, image):
     """(seeds, losses) and their names. Before the criterion nothing is random, so its inputs serve all seeds."""
     inputs = []
     hook = model.criterion.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments))
@@ -39,7 +38,7 @@ def losses_of_seeds(model, image):  # noqa: F811
     return torch.stack(rows).double(), list(losses)
 
 
-def test_every_loss_equals_the_published_one(model, reference):  # noqa: F811
+def test_every_loss_equals_the_published_one(model, reference):
     model.train()
     try:
         losses, names = losses_of_seeds(model, reference["image"])
@@ -52,6 +51,6 @@ def test_every_loss_equals_the_published_one(model, reference):  # noqa: F811
     assert losses.std(0, unbiased=False).numpy() == pytest.approx(expected[:, 1].numpy(), rel=0.01, abs=1e-4)
 
 
-def test_number_of_parameters(model):  # noqa: F811
+def test_number_of_parameters(model):
     expected = {"total": 123_040_546, "trainable": 21_033_409, "frozen": 102_007_137, "frozen without text": 38_316_897}
     assert count_parameters(model) == expected

@@ -1,20 +1,9 @@
 import pytest
 import torch
 
-from fcclip import Vocabulary
-from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
-from tests.seeded import seed_by_name
-from tests.tiny import tiny_cfg, tiny_model
-
-IMAGE = {"image": torch.randint(0, 256, (3, 70, 100), generator=torch.Generator().manual_seed(0)).float()}
-
-
-def seeded(kind: str) -> FCCLIP:
-    model = tiny_model(kind)
-    seed_by_name(model)
-    model.set_vocabulary(Vocabulary.from_string("person,people; sky=stuff; traffic cone"))
-    return model
+from tests.speed.models import IMAGE, seeded
+from tests.tiny import tiny_cfg
 
 
 def fast_cfg(kind: str, dtype: str = "bfloat16", channels_last: bool = True):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fcclip import Vocabulary
 from fcclip.speed.compilation import CompiledByShape, compile_parts
-from tests.speed.test_acceleration import IMAGE, seeded
+from tests.speed.models import IMAGE, seeded
 
 OTHER_SIZE = {"image": IMAGE["image"][:, :40, :50]}
 

@@ -6,7 +6,7 @@ from fcclip import Vocabulary
 from fcclip.modeling.decoded import Decoded
 from fcclip.speed.acceleration import accelerate
 from fcclip.speed.cuda_graphs import Function, GraphCache
-from tests.speed.test_acceleration import IMAGE, seeded
+from tests.speed.models import IMAGE, seeded
 from tests.tiny import tiny_cfg
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.engine.test_trainer import train
+from tests.engine.runs import train
 from tests.engine.training import training_cfg
 from tests.shared import SHARED, needs_shared
 from tools import overfit_sample, plot_training

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fcclip.data.datasets.registry import dataset_root
+from fcclip.data.validation.instances import read_instances
 from fcclip.drawing.colors import class_color
+from fcclip.files.coco_json import read_categories, read_json_object
 from fcclip.vocabulary import NamesFile, read_names
 
 ClassMetadata = dict[str, Any]
@@ -17,7 +18,7 @@ ClassMetadata = dict[str, Any]
 def panoptic_json_metadata(json_file: str, names: str | None) -> ClassMetadata:
     """Class metadata of a COCO-panoptic file; classes are numbered by ascending category id."""
     path = dataset_root() / json_file
-    categories = _read_categories(path)
+    categories = _named(path, read_categories(_read(path, "panoptic JSON"), path))
     if any("isthing" not in category for category in categories):
         raise ValueError(f'{path}: a category has no "isthing" (1 for things, 0 for stuff)')
     ids = [category["id"] for category in categories]
@@ -35,7 +36,9 @@ def panoptic_json_metadata(json_file: str, names: str | None) -> ClassMetadata:
 
 def instance_json_metadata(json_file: str, names: str | None) -> ClassMetadata:
     """Class metadata of a COCO-instance file; classes are numbered by ascending category id."""
-    categories = _read_categories(dataset_root() / json_file)
+    path = dataset_root() / json_file
+    _require(path)
+    categories = _named(path, read_instances(path).categories)
     return {
         "thing_classes": _strings(categories, names),
         "thing_colors": _colors(categories),
@@ -69,18 +72,29 @@ def names_file_metadata(names: str, ignore_label: int, unseen: Sequence[str] = (
     }
 
 
-def _read_categories(path: Path) -> list[dict[str, Any]]:
-    """The "categories" of a COCO-style JSON file, by ascending id."""
-    if not path.is_file():
+def _read(path: Path, what: str) -> dict[str, Any]:
+    _require(path)
+    return read_json_object(path, what)
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; correct JSON of the dataset in DATASETS.CUSTOM")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    categories = content.get("categories") if isinstance(content, dict) else None
-    if not categories or any(not {"id", "name"} <= category.keys() for category in categories):
+
+
+def _named(path: Path, categories: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The categories in their order, each with a name of its own."""
+    if not categories or any("name" not in category for category in categories.values()):
         raise ValueError(f'{path} should have a list "categories" whose entries have "id" and "name"')
-    return sorted(categories, key=lambda category: category["id"])
+    seen: dict[str, int] = {}
+    for id_, category in categories.items():
+        name = category["name"].strip().casefold()
+        if seen.setdefault(name, id_) != id_:
+            raise ValueError(
+                f'{path}: the categories {seen[name]} and {id_} are both called "{category["name"]}", so that no model '
+                "can tell them apart; rename one, or make them one category"
+            )
+    return list(categories.values())
 
 
 def _strings(categories: list[dict[str, Any]], names: str | None) -> list[str]:
@@ -89,15 +103,26 @@ def _strings(categories: list[dict[str, Any]], names: str | None) -> list[str]:
         return [category["name"] for category in categories]
     file = read_names(dataset_root() / names)
     ids = [category["id"] for category in categories]
-    if file.ids is None:
-        if len(file.categories) != len(ids):
-            raise ValueError(f"{file.path} names {len(file.categories)} classes, but the JSON file lists {len(ids)}")
-        return _class_strings(file)
-    if set(file.ids) != set(ids):
+    if file.ids is None and len(file.categories) != len(ids):
+        raise ValueError(f"{file.path} names {len(file.categories)} classes, but the JSON file lists {len(ids)}")
+    if file.ids is not None and set(file.ids) != set(ids):
         odd = min(set(file.ids) ^ set(ids))
         raise ValueError(f"{file.path} and the JSON file do not list the same category ids: only one of them has {odd}")
-    named = dict(zip(file.ids, _class_strings(file), strict=True))
-    return [named[id_] for id_ in ids]
+    # The ids of both are ascending.
+    _require_same_order(file, categories)
+    return _class_strings(file)
+
+
+def _require_same_order(file: NamesFile, categories: list[dict[str, Any]]) -> None:
+    """Refuse a file of names that gives the JSON's own name of one category to another."""
+    position = {name.casefold(): index for index, category in enumerate(file.categories) for name in category.names}
+    for index, category in enumerate(categories):
+        found = position.get(category["name"].strip().casefold(), index)
+        if found != index:
+            raise ValueError(
+                f'{file.path} names category {categories[found]["id"]} "{file.strings[found].strip()}", but the JSON '
+                f'has "{category["name"]}" as category {category["id"]}; order the lines by id, or number them'
+            )
 
 
 def _class_strings(file: NamesFile) -> list[str]:

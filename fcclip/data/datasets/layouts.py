@@ -5,8 +5,6 @@ A layout holds paths relative to the datasets' root (absolute paths stay as they
 
 from __future__ import annotations
 
-import json
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.data.catalog import Metadata
-from detectron2.data.datasets.coco import load_coco_json
 from detectron2.structures import BoxMode
 
+from fcclip.data.validation.findings import FILES, IDS, Findings
+from fcclip.data.validation.instances import CROWD, compare_instances, read_instances
 from fcclip.files.panoptic import PanopticJson, read_panoptic_json
 
-logger = logging.getLogger(__name__)
-
 Record = dict[str, Any]
+MASK_ENDING = "_mask"  # Roboflow puts a.jpg and a_mask.png into one folder
 
 
 class Layout(ABC):
@@ -36,13 +34,19 @@ class Layout(ABC):
         """Files and folders without which the dataset cannot be loaded."""
 
     @abstractmethod
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
-        """Read the records; every class id in them is contiguous."""
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
+        """Read the records, in which every class id is contiguous, and add to `findings` what is wrong or was mended.
+
+        Raises:
+            FileNotFoundError, ValueError: nothing can be read.
+        """
 
 
 @dataclass(frozen=True)
 class SemanticLayout(Layout):
     """A folder of images and a folder of label maps with the same file stems.
+
+    Both may lie in one folder; then the label map of STEM is called STEM_mask.
 
     Attributes:
         images, labels: the folders.
@@ -60,18 +64,25 @@ class SemanticLayout(Layout):
     def required(self) -> list[str]:
         return [self.images, self.labels]
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
         images = _files_by_stem(root / self.images, self.image_suffixes)
         labels = _files_by_stem(root / self.labels, self.label_suffixes)
+        if (root / self.images).resolve() == (root / self.labels).resolve():
+            images, labels = _split_masks(images, labels, root / self.images)
         stems = sorted(images.keys() & labels.keys())
         if not stems:
             raise ValueError(
                 f'dataset "{metadata.name}": no image in {root / self.images} ({", ".join(self.image_suffixes)}) has a '
                 f"label map of the same name in {root / self.labels} ({', '.join(self.label_suffixes)})"
             )
-        unpaired = len(images) + len(labels) - 2 * len(stems)
-        if unpaired:
-            logger.warning("%s: %d files without a partner are left out", metadata.name, unpaired)
+        for stem in sorted(images.keys() - labels.keys()):
+            findings.problem(
+                FILES, images[stem], f"has no label map in {root / self.labels}; add it, or move the image"
+            )
+        for stem in sorted(labels.keys() - images.keys()):
+            findings.problem(
+                FILES, labels[stem], f"has no image in {root / self.images}; add it, or move the label map"
+            )
         return [{"file_name": str(images[stem]), "sem_seg_file_name": str(labels[stem])} for stem in stems]
 
 
@@ -105,9 +116,15 @@ class PanopticLayout(Layout):
     def required(self) -> list[str]:
         return [self.images, self.panoptic, self.panoptic_json] + ([self.sem_seg] if self.sem_seg else [])
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
-        content = read_panoptic_json(root / self.panoptic_json)
-        contiguous = _segment_converter(metadata)
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
+        path = root / self.panoptic_json
+        content = read_panoptic_json(path)
+        contiguous = _segment_converter(metadata, findings)
+        if self.image_suffix is None:
+            for id_ in content.images.keys() - content.annotations.keys():
+                findings.problem(IDS, path, f'has no annotation of image {id_!r}, which "images" lists')
+            if self.instances_json and (root / self.instances_json).is_file():
+                compare_instances(content, read_instances(root / self.instances_json), findings)
         records = []
         for annotation in content.annotations.values():
             image_id, stem = annotation["image_id"], Path(annotation["file_name"]).stem
@@ -125,9 +142,10 @@ class PanopticLayout(Layout):
 
     def _stated_name(self, content: PanopticJson, image_id: int | str, root: Path) -> str:
         image = content.images.get(image_id)
-        if image is None or "file_name" not in image:
+        name = image.get("file_name") if image else None
+        if not isinstance(name, str) or not name:
             raise ValueError(f'{root / self.panoptic_json}: "images" gives no file_name for image {image_id!r}')
-        return image["file_name"]
+        return name
 
 
 @dataclass(frozen=True)
@@ -156,12 +174,12 @@ class CityscapesLayout(Layout):
     def required(self) -> list[str]:
         return [self.images, self.labels, self.panoptic, self.panoptic_json]
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
         images = {
             path.name.removesuffix("_leftImg8bit.png"): path
             for path in sorted((root / self.images).glob("*/*_leftImg8bit.png"))
         }
-        contiguous = _segment_converter(metadata, mark_things=False)
+        contiguous = _segment_converter(metadata, findings, mark_things=False)
         records = []
         for annotation in read_panoptic_json(root / self.panoptic_json).annotations.values():
             frame = annotation["image_id"]
@@ -196,49 +214,48 @@ class InstanceLayout(Layout):
     def required(self) -> list[str]:
         return [self.images, self.json_file]
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
-        # Without a dataset name Detectron2 leaves both the ids and the metadata, whose class strings are ours, alone.
-        records = load_coco_json(str(root / self.json_file), str(root / self.images))
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
+        file = read_instances(root / self.json_file)
+        findings.merge(file.findings)
+        if not findings.problems and not findings.loaded:
+            what = "no object" if not file.annotations else "crowd regions (iscrowd 1) only, which training leaves out"
+            findings.problem(IDS, file.path, f"has {what}; annotate objects with iscrowd 0")
+        for id_, image in file.images.items():
+            if "file_name" not in image and "coco_url" not in image:
+                findings.problem(IDS, file.path, f"gives image {id_!r} no file_name")
+        objects: dict[int | str, list[Record]] = {id_: [] for id_ in file.images}
         contiguous = metadata.thing_dataset_id_to_contiguous_id
-        for record in records:
-            for annotation in record["annotations"]:
-                annotation["category_id"] = _contiguous_id(
-                    annotation["category_id"], contiguous, metadata.name, record["file_name"]
-                )
-        return records
+        for annotation in file.annotations:
+            category = _contiguous_id(annotation["category_id"], contiguous, metadata.name, str(file.path))
+            kept = {key: annotation[key] for key in ("iscrowd", "bbox", "segmentation")}
+            objects[annotation["image_id"]].append({**kept, "bbox_mode": BoxMode.XYWH_ABS, "category_id": category})
+        folder = root / self.images
+        return [
+            self._record(file.images[id_], folder, objects[id_])
+            for id_ in sorted(file.images, key=lambda id_: (isinstance(id_, str), id_))
+        ]
+
+    def _record(self, image: Record, folder: Path, objects: list[Record]) -> Record:
+        return {
+            "file_name": str(folder / str(image.get("file_name"))),
+            "height": image["height"],
+            "width": image["width"],
+            "image_id": image["id"],
+            "annotations": objects,
+        }
 
 
 @dataclass(frozen=True)
 class LvisLayout(InstanceLayout):
     """LVIS's variant of COCO's instance format: images lie in `train2017` or `val2017`, as their URLs tell."""
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
-        path = root / self.json_file
-        content = json.loads(path.read_text(encoding="utf-8"))
-        objects: dict[int, list[Record]] = {image["id"]: [] for image in content["images"]}
-        contiguous = metadata.thing_dataset_id_to_contiguous_id
-        for annotation in content["annotations"]:
-            category = _contiguous_id(annotation["category_id"], contiguous, metadata.name, str(path))
-            objects[annotation["image_id"]].append(
-                {
-                    "bbox": annotation["bbox"],
-                    "bbox_mode": BoxMode.XYWH_ABS,
-                    "category_id": category,
-                    "segmentation": annotation["segmentation"],
-                }
-            )
-        return [
-            {
-                "file_name": str(root / self.images / Path(*image["coco_url"].split("/")[-2:])),
-                "height": image["height"],
-                "width": image["width"],
-                "image_id": image["id"],
-                "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
-                "neg_category_ids": image.get("neg_category_ids", []),
-                "annotations": objects[image["id"]],
-            }
-            for image in sorted(content["images"], key=lambda image: image["id"])
-        ]
+    def _record(self, image: Record, folder: Path, objects: list[Record]) -> Record:
+        return {
+            **super()._record(image, folder, objects),
+            "file_name": str(folder / Path(*image["coco_url"].split("/")[-2:])),
+            "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
+            "neg_category_ids": image.get("neg_category_ids", []),
+        }
 
 
 def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -251,13 +268,36 @@ def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return files
 
 
-def _segment_converter(metadata: Metadata, mark_things: bool = True) -> Callable[[Mapping[str, Any]], Record]:
-    """A function that gives a segment's record its contiguous class id and, if asked, says whether it is a thing."""
+def _split_masks(
+    images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Images and label maps of one folder, by the stem of the image."""
+    masks = {stem.removesuffix(MASK_ENDING): path for stem, path in labels.items() if stem.endswith(MASK_ENDING)}
+    if not masks:
+        raise ValueError(
+            f"{folder} is named as the folder of images and of label maps, but no file in it ends in {MASK_ENDING}; "
+            f"put the label maps into a folder of their own, or call the label map of a.jpg a{MASK_ENDING}.png"
+        )
+    return {stem: path for stem, path in images.items() if not stem.endswith(MASK_ENDING)}, masks
+
+
+def _segment_converter(
+    metadata: Metadata, findings: Findings, mark_things: bool = True
+) -> Callable[[Mapping[str, Any]], Record]:
+    """A function that gives a segment's record its contiguous class id and, if asked, says whether it is a thing.
+
+    It counts the segments in `findings`.
+    """
     things = metadata.thing_dataset_id_to_contiguous_id
     either = {**metadata.stuff_dataset_id_to_contiguous_id, **things}
 
     def convert(segment: Mapping[str, Any]) -> Record:
         category = segment["category_id"]
+        findings.listed[category] += 1
+        if segment.get("iscrowd", 0):
+            findings.leave_out(category, CROWD)
+        else:
+            findings.loaded[category] += 1
         converted = {**segment, "category_id": _contiguous_id(category, either, metadata.name, "its panoptic JSON")}
         return {**converted, "isthing": category in things} if mark_things else converted
 

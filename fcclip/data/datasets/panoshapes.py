@@ -11,6 +11,7 @@ from detectron2.data.catalog import Metadata
 from fcclip.data.datasets.layouts import PanopticLayout, Record
 from fcclip.data.datasets.registry import DatasetSpec, register
 from fcclip.data.panoshapes.dataset import SPLITS, WORLD, class_metadata, write_split
+from fcclip.data.validation.findings import Findings
 from fcclip.files.cache import cache_directory
 
 
@@ -27,9 +28,9 @@ class RenderedLayout(PanopticLayout):
     def required(self) -> list[str]:
         return []
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
         write_split((root / self.panoptic_json).parent, SPLITS[self.split])
-        return super().load(root, metadata)
+        return super().load(root, metadata, findings)
 
 
 def register_all() -> None:

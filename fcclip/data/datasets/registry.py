@@ -14,6 +14,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from fcclip.data.datasets.layouts import Layout, Record
+from fcclip.data.validation.findings import Findings
+from fcclip.data.validation.records import inspect_files
 
 # Every dataset registered here, by name.
 REGISTERED: dict[str, DatasetSpec] = {}
@@ -108,33 +110,28 @@ def register(spec: DatasetSpec) -> None:
 
 
 def load_dataset(spec: DatasetSpec) -> list[Record]:
-    """The records of a dataset in Detectron2's format, after a look whether the files of the first one exist.
+    """The records of a dataset in Detectron2's format, judged: what was mended is logged, problems are refused.
 
     Raises:
         FileNotFoundError: a file or folder is missing; says which, and how to get it.
-        ValueError: the dataset has metadata only, is empty, or its annotations do not fit its classes.
+        ValueError: the dataset has metadata only, is empty, or its annotations are wrong; names file and annotation.
     """
-    records = read_records(spec)
+    records, findings = read_records(spec)
     if not records:
         raise ValueError(f'dataset "{spec.name}" has no image')
-    # One record stands for all: to look for every file would take minutes on a network disk.
-    for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
-        path = records[0].get(key)
-        if path is not None and not Path(path).is_file():
-            command = f"python -m fcclip.data.check {spec.name}"
-            raise FileNotFoundError(
-                f'dataset "{spec.name}": {path} does not exist; `{command}` lists all that is missing'
-            )
+    findings.merge(inspect_files(records))
+    findings.settle(spec.name)
     return records
 
 
-def read_records(spec: DatasetSpec) -> list[Record]:
-    """As `load_dataset`, but none of the files that the records name need exist."""
+def read_records(spec: DatasetSpec) -> tuple[list[Record], Findings]:
+    """The records and what is found in the annotations; none of the files that the records name need exist."""
     if spec.layout is None:
         raise ValueError(f'"{spec.name}" has metadata only and cannot be loaded')
-    root = spec.root()
+    root, findings = spec.root(), Findings()
     require_files(spec, root)
-    return spec.layout.load(root, MetadataCatalog.get(spec.name))
+    metadata = MetadataCatalog.get(spec.name)
+    return spec.layout.load(root, metadata, findings), findings
 
 
 def require_files(spec: DatasetSpec, root: Path) -> None:

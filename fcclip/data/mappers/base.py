@@ -14,7 +14,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from fcclip.data.mappers.frame import Frame
-from fcclip.data.mappers.reading import CHANNEL_ORDERS, read_image
+from fcclip.data.mappers.reading import CHANNEL_ORDERS, read_image, require_same_size
 
 IMAGE_PADDING = 128  # grey level beyond the image
 CONSUMED = ("sem_seg_file_name", "pan_seg_file_name", "annotations")  # keys of a record that become tensors
@@ -41,6 +41,7 @@ class TrainMapper(ABC):
         image_format: str,
         side: int = -1,
         ignore_label: int = 255,
+        classes: int | None = None,
         drop_vanished: bool = False,
     ) -> None:
         """
@@ -50,6 +51,7 @@ class TrainMapper(ABC):
             image_format: channel order, RGB or BGR.
             side: > 0 to cut and pad every sample to a square of this side.
             ignore_label: class id of unlabelled pixels of label maps.
+            classes: number of classes, to judge the labels of label maps; None: they are not looked at.
             drop_vanished: leave out segments that the augmentations have pushed out of the image.
         """
         if not is_train:
@@ -62,6 +64,7 @@ class TrainMapper(ABC):
         self.image_format = image_format
         self.side = side
         self.ignore_label = ignore_label
+        self.classes = classes
         self.drop_vanished = drop_vanished
 
     @classmethod
@@ -86,11 +89,13 @@ class TrainMapper(ABC):
         """
         image = read_image(record, self.image_format)
         labels = self.read_labels(record)
+        if labels is not None:
+            require_same_size(record["sem_seg_file_name"], labels, image)
         # Label maps are resized as float64, as by the published mappers.
         inputs = T.AugInput(image, sem_seg=None if labels is None else labels.astype(np.float64))
         transforms = self.augmentations(inputs)
         height, width = inputs.image.shape[:2]
-        frame = Frame(transforms, height, width, self.side)
+        frame = Frame(transforms, height, width, self.side, source=image.shape[:2])
 
         sample = {key: value for key, value in record.items() if key not in CONSUMED}
         sample["height"], sample["width"] = image.shape[:2]
@@ -99,7 +104,10 @@ class TrainMapper(ABC):
         if inputs.sem_seg is not None:
             labels = frame.pad(inputs.sem_seg, self.ignore_label).astype(np.int64)
             sample["sem_seg"] = torch.from_numpy(labels)
-        sample["instances"] = self.make_targets(record, frame, labels)
+        try:
+            sample["instances"] = self.make_targets(record, frame, labels)
+        except ValueError as error:
+            raise ValueError(f"image {record['file_name']}: {error}") from error
         return sample
 
 

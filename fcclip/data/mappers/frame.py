@@ -19,12 +19,14 @@ class Frame:
         transforms: what was done to the image.
         height, width: its size after them.
         side: > 0 to cut and pad the result, right and below, to a square of this side.
+        source: height and width of the image before; what is placed must have them. None: whatever it has.
     """
 
     transforms: T.TransformList
     height: int
     width: int
     side: int = -1
+    source: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -40,7 +42,18 @@ class Frame:
         return np.pad(pixels, [(0, below), (0, right)] + [(0, 0)] * (pixels.ndim - 2), constant_values=value)
 
     def place(self, marks: np.ndarray) -> np.ndarray:
-        """Take an (H, W) uint8 map of marks, 0 for none, along with the image; nearest neighbour."""
+        """Take an (H, W) uint8 map of marks 1..254, 0 for none, along with the image; nearest neighbour.
+
+        Detectron2's transforms pad with 0 or, since 2023, with 255; neither is a mark.
+
+        Raises:
+            ValueError: the map is not of the image's size.
+        """
+        if self.source is not None and marks.shape != self.source:
+            (height, width), (image_height, image_width) = marks.shape, self.source
+            raise ValueError(
+                f"an annotation is {width} x {height} pixels, but its image {image_width} x {image_height}"
+            )
         return self.pad(self.transforms.apply_segmentation(marks), 0)
 
     def place_segmentation(self, segmentation: Any) -> np.ndarray:
@@ -61,7 +74,7 @@ class Frame:
                 f"cannot read a segmentation of type {type(segmentation).__name__}; it must be a list of polygons, a "
                 "run-length encoding, or a two-dimensional array"
             )
-        return self.place(segmentation.astype(np.uint8)).astype(bool)
+        return self.place((segmentation > 0).astype(np.uint8)) == 1
 
     def _rasterise(self, polygons: Sequence[Sequence[float]]) -> np.ndarray:
         """Move polygons (x, y, x, y, ...) and fill them.

@@ -17,7 +17,7 @@ from detectron2.structures import Instances
 
 from fcclip.data.mappers.base import TrainMapper
 from fcclip.data.mappers.frame import Frame
-from fcclip.data.mappers.reading import require_key
+from fcclip.data.mappers.reading import require_key, require_labels
 from fcclip.data.mappers.targets import annotation_targets, label_map_targets, segment_targets
 from fcclip.files.images import read_label_map
 from fcclip.files.panoptic import read_panoptic_png
@@ -41,12 +41,15 @@ class MaskFormerMapper(TrainMapper):
         if cfg.INPUT.COLOR_AUG_SSD:
             augmentations.append(ColorAugSSDTransform(img_format=cfg.INPUT.FORMAT))
         augmentations.append(T.RandomFlip())
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+        names = metadata.get("stuff_classes")
         return {
             "is_train": is_train,
             "augmentations": augmentations,
             "image_format": cfg.INPUT.FORMAT,
             "side": cfg.INPUT.SIZE_DIVISIBILITY,
-            "ignore_label": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("ignore_label", 255),
+            "ignore_label": metadata.get("ignore_label", 255),
+            "classes": len(names) if names else None,
             "drop_vanished": cfg.INPUT.DROP_VANISHED_SEGMENTS,
         }
 
@@ -65,7 +68,11 @@ class MaskFormerSemanticDatasetMapper(MaskFormerMapper):
     """Label maps ("sem_seg_file_name"), one mask per class: mask_former_semantic."""
 
     def read_labels(self, record: Mapping[str, Any]) -> np.ndarray:
-        return read_label_map(require_key(record, "sem_seg_file_name", "mask_former_semantic"))
+        path = require_key(record, "sem_seg_file_name", "mask_former_semantic")
+        labels = read_label_map(path)
+        if self.classes is not None:
+            require_labels(path, labels, self.classes, self.ignore_label)
+        return labels
 
     def make_targets(self, record: Mapping[str, Any], frame: Frame, labels: np.ndarray | None) -> Instances:
         if "annotations" in record:

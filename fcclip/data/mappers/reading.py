@@ -45,3 +45,33 @@ def require_key(record: Mapping[str, Any], key: str, mapper: str) -> Any:
             f"INPUT.DATASET_MAPPER_NAME for the kind of annotations that DATASETS.TRAIN has"
         )
     return record[key]
+
+
+def require_same_size(path: str, labels: np.ndarray, image: np.ndarray) -> None:
+    """Make sure that a label map (H, W) and its image (H, W, 3) have one size.
+
+    Raises:
+        ValueError: they have not; names the label map.
+    """
+    if labels.shape != image.shape[:2]:
+        raise ValueError(
+            f"label map {path} has size {labels.shape[1]} x {labels.shape[0]}, but its image {image.shape[1]} x "
+            f"{image.shape[0]}"
+        )
+
+
+def require_labels(path: str, labels: np.ndarray, classes: int, ignore_label: int) -> None:
+    """Make sure that every label of an (H, W) map is a class or `ignore_label`.
+
+    Raises:
+        ValueError: one is not; names the file and the label.
+    """
+    if not labels.size or (labels.max() < classes and labels.min() >= 0):
+        return
+    wrong = labels[((labels >= classes) | (labels < 0)) & (labels != ignore_label)]
+    if wrong.size:
+        raise ValueError(
+            f"label map {path} has the label {wrong[0]}, but there are {classes} classes, 0..{classes - 1} (and "
+            f"{ignore_label} for ignored pixels); correct the names, or renumber the label maps with "
+            "`python datasets/prepare_own_label_maps.py`"
+        )

@@ -50,7 +50,10 @@ def annotation_targets(annotations: Sequence[Mapping[str, Any]], frame: Frame, d
     annotations = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
     masks = np.empty((len(annotations), *frame.size), dtype=bool)
     for mask, annotation in zip(masks, annotations, strict=True):
-        mask[...] = frame.place_segmentation(annotation["segmentation"])
+        segmentation = annotation.get("segmentation")
+        if segmentation is None or len(segmentation) == 0:
+            raise ValueError("an annotation has a box but no mask; draw masks, or remove it")
+        mask[...] = frame.place_segmentation(segmentation)
     return make_targets(masks, [annotation["category_id"] for annotation in annotations], drop_empty)
 
 

@@ -12,7 +12,13 @@ from detectron2.data import MetadataCatalog
 
 from fcclip.data.mappers.base import CONSUMED, to_channels_first
 from fcclip.data.mappers.photometric import distort_colors, random_crop, random_flip, random_rescale
-from fcclip.data.mappers.reading import CHANNEL_ORDERS, read_image, require_key
+from fcclip.data.mappers.reading import (
+    CHANNEL_ORDERS,
+    read_image,
+    require_key,
+    require_labels,
+    require_same_size,
+)
 from fcclip.files.images import read_label_map
 
 IGNORE = 255
@@ -39,6 +45,7 @@ class ZeroShotMapper:
         largest_share: float,
         image_format: str,
         ignore_label: int = IGNORE,
+        classes: int | None = None,
         distort: bool = True,
     ) -> None:
         """
@@ -50,18 +57,24 @@ class ZeroShotMapper:
             largest_share: a crop is redrawn if one class covers more of it than this.
             image_format: channel order of the result, RGB or BGR.
             ignore_label: value of unlabelled pixels in the files; in the sample it is 255.
+            classes: number of classes; another label is refused. None: labels are not looked at.
             distort: change the colours.
         """
         if not is_train:
             raise ValueError("ZeroShotMapper makes training samples only; use fcclip.data.mappers.InferenceMapper")
+        if classes is not None and classes > IGNORE:
+            raise ValueError(f"the training set has {classes} classes; zero-shot training can hold {IGNORE}")
         self.long, self.short, self.scales = long, short, scales
         self.crop, self.largest_share = crop, largest_share
         self.image_format = image_format
         self.ignore_label = ignore_label
+        self.classes = classes
         self.distort = distort
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+        names = metadata.get("stuff_classes")
         return {
             "is_train": is_train,
             "long": cfg.INPUT.MAX_SIZE_TRAIN,
@@ -70,7 +83,8 @@ class ZeroShotMapper:
             "crop": cfg.MODEL.ZERO_SHOT.CROP_SIZE,
             "largest_share": cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
             "image_format": cfg.INPUT.FORMAT,
-            "ignore_label": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("ignore_label", IGNORE),
+            "ignore_label": metadata.get("ignore_label", IGNORE),
+            "classes": len(names) if names else None,
             "distort": cfg.INPUT.DISTORT_COLORS,
         }
 
@@ -79,14 +93,15 @@ class ZeroShotMapper:
 
         Raises:
             FileNotFoundError: a file of the record is missing.
-            ValueError: a file is damaged, the two sizes differ, or the record has no label map.
+            ValueError: a file is damaged, the two sizes differ, a label is no class, or the record has no label map.
         """
         image = read_image(record, "BGR")
         path = require_key(record, "sem_seg_file_name", "zero_shot")
         labels = read_label_map(path)
+        require_same_size(path, labels, image)
+        if self.classes is not None:
+            require_labels(path, labels, self.classes, self.ignore_label)
         labels = np.where(labels == self.ignore_label, IGNORE, labels).astype(np.uint8)
-        if labels.shape != image.shape[:2]:
-            raise ValueError(f"label map {path} has size {labels.shape}, but its image {image.shape[:2]}")
         sample = {key: value for key, value in record.items() if key not in CONSUMED}
         sample["height"], sample["width"] = labels.shape
         image, labels = self.augment(image, labels)

@@ -17,7 +17,7 @@ from fcclip.data.panoshapes.scene import Scene, render_scene
 from fcclip.data.prepare.jobs import run_jobs
 from fcclip.drawing.colors import class_color
 from fcclip.files.atomic import atomic_path, write_json
-from fcclip.files.panoptic import describe_segments, write_panoptic_json, write_panoptic_png
+from fcclip.files.panoptic import measure_segments, write_panoptic_json, write_panoptic_png
 
 WORLD = "panoshapes-2"  # folder of the rendered files; a change of what is rendered needs a new number
 SIDE = 256  # pixels
@@ -115,7 +115,7 @@ def _write_scene(index: int, folder: Path, split: Split, side: int) -> Record:
     records = [
         {"id": segment.id, "category_id": dataset_id(split.classes[segment.category])} for segment in scene.segments
     ]
-    segments = describe_segments(scene.ids, records)
+    segments = measure_segments(scene.ids, records)
     isthing = [split.classes[segment.category].is_thing for segment in scene.segments]
     things = [_instance(scene.ids, segment, index) for segment, thing in zip(segments, isthing, strict=True) if thing]
     return {"image_id": index, "file_name": f"{stem}.png", "segments_info": segments, "things": things}

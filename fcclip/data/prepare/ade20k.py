@@ -15,12 +15,13 @@ from PIL import Image
 from pycocotools import mask as mask_api
 
 from fcclip.data.datasets.tables import category_table
-from fcclip.data.prepare.jobs import Options, Output, is_whole, list_files, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, list_files, run_jobs, stamp_of_json
 from fcclip.data.prepare.label_maps import convert_folder, lookup_table, read_pixels
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
 from fcclip.files.atomic import write_json
 from fcclip.files.images import read_label_map
-from fcclip.files.panoptic import describe_segments
+from fcclip.files.panoptic import measure_segments
+from fcclip.files.stamps import STAMP, stamp_of
 
 FOLDERS = {"train": "training", "val": "validation"}
 CLASSES = 150
@@ -63,15 +64,17 @@ def prepare_instances(options: Options) -> list[Output]:
 def _prepare_instances_of(options: Options, split: str, folder: str) -> Output:
     base = benchmark_folder(options.root)
     target = base / f"ade20k_instance_{split}.json"
-    if is_whole(target):
-        return Output(target, written=0, kept=1)
     maps = [path for path, _ in _instance_maps(base, folder)]
+    stamp = stamp_of(maps)
+    if stamp_of_json(target) == stamp:
+        return Output(target, written=0, kept=1)
     found = run_jobs(_coco_instances, maps, options.workers, target.name, unit="image")
     annotations = [annotation for _, objects in found for annotation in objects]
     table, things = category_table("ade20k_150"), instance_categories().values()
     write_json(
         target,
         {
+            "info": {STAMP: stamp},
             "images": [image for image, _ in found],
             "categories": [{"id": id_, "name": table.names[id_]} for id_ in things],
             "annotations": [{"id": number, **fields} for number, fields in enumerate(annotations, start=1)],
@@ -130,7 +133,7 @@ def _coco_instances(path: Path) -> tuple[Record, list[Record]]:
 
 
 def _coco_mask(mask: np.ndarray) -> Record:
-    (segment,) = describe_segments(mask.astype(np.int32), [{"id": 1}])
+    (segment,) = measure_segments(mask.astype(np.int32), [{"id": 1}])
     encoded = mask_api.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {
         "bbox": segment["bbox"],
@@ -190,16 +193,16 @@ def merge_panoptic(
         if not table.is_thing[category]:
             segments.append({"id": _new_id(category, segments), "category_id": category})
             ids[labels == category + 1] = segments[-1]["id"]
-    stuff = describe_segments(ids, segments)
+    stuff = measure_segments(ids, segments)
     for category, mask in instances:
         if mask.shape != ids.shape:
             raise ValueError(f"{source} has {ids.shape} pixels (height, width), its instance map {mask.shape}")
         segments.append({"id": _new_id(category, segments), "category_id": category})
         ids[mask] = segments[-1]["id"]
     if not visible_areas:
-        return ids, stuff + describe_segments(ids, segments[len(stuff) :])
+        return ids, stuff + measure_segments(ids, segments[len(stuff) :])
     visible = set(np.unique(ids).tolist())
-    return ids, describe_segments(ids, [segment for segment in segments if segment["id"] in visible])
+    return ids, measure_segments(ids, [segment for segment in segments if segment["id"] in visible])
 
 
 def _new_id(category: int, segments: list[Record]) -> int:

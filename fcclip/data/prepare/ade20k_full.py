@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from fcclip.data.datasets.tables import category_table
-from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, count_outputs, run_jobs
 from fcclip.data.prepare.label_maps import lookup_table, read_pixels, renumber, write_label_map
 from fcclip.files.atomic import atomic_path
+from fcclip.files.stamps import is_current, save_stamped, stamp_of
 
 IGNORE = 65535
 SHORT_SIDE = 512
@@ -81,19 +82,21 @@ def _job(image: Path, base: Path) -> _Job:
 
 
 def _convert(job: _Job, classes: np.ndarray) -> tuple[bool, bool]:
-    """Write what is not there; whether the image and the label map were written."""
-    write_image, write_labels = not is_whole(job.image_target), not is_whole(job.label_target)
+    """Write what is not there or was made of other files; whether the image and the label map were written."""
+    image_stamp, label_stamp = stamp_of([job.image]), stamp_of([job.segmentation], classes.tobytes())
+    write_image = not is_current(job.image_target, image_stamp)
+    write_labels = not is_current(job.label_target, label_stamp)
     if write_image:
         image = read_pixels(job.image, "RGB")
         size = target_size(*image.shape[:2])
         resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) if size else image
         with atomic_path(job.image_target) as scratch:
-            Image.fromarray(resized).save(scratch)
+            save_stamped(Image.fromarray(resized), scratch, image_stamp)
     if write_labels:
         labels = renumber(class_ids(read_pixels(job.segmentation, "RGB")), classes, job.segmentation)
         size = target_size(*labels.shape)
         resized = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST) if size else labels
-        write_label_map(job.label_target, resized)
+        write_label_map(job.label_target, resized, label_stamp)
     return write_image, write_labels
 
 

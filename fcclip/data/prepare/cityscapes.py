@@ -16,7 +16,7 @@ from fcclip.data.prepare.jobs import Options, Output, count_outputs, run_jobs
 from fcclip.data.prepare.label_maps import convert_label_map, lookup_table
 from fcclip.data.prepare.panoptic import PanopticJob, write_panoptic_dataset
 from fcclip.files.images import read_label_map
-from fcclip.files.panoptic import describe_segments
+from fcclip.files.panoptic import measure_segments
 
 SPLITS = ("train", "val")
 IGNORE = 255
@@ -81,7 +81,7 @@ def panoptic_of_instances(instances: np.ndarray) -> tuple[np.ndarray, list[Recor
         if category in is_thing:
             ids[instances == value] = value
             segments.append({"id": value, "category_id": category, "iscrowd": int(is_thing[category] and not single)})
-    return ids, describe_segments(ids, segments)
+    return ids, measure_segments(ids, segments)
 
 
 def _frame(path: Path) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from fcclip.data.datasets.tables import category_table
-from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, count_outputs, run_jobs
 from fcclip.data.prepare.label_maps import convert_folder, lookup_table, write_label_map
 from fcclip.files.panoptic import ID_LIMIT, PanopticJson, read_panoptic_json, read_panoptic_png
+from fcclip.files.stamps import is_current, stamp_of
 
 IGNORE = 255
 SPLITS = ("val", "train")
@@ -63,22 +64,28 @@ def convert_panoptic(
     """
     if max(contiguous.values(), default=0) >= IGNORE:
         raise ValueError(f"{len(contiguous)} classes do not fit in an 8-bit label map, which holds {IGNORE}")
-    jobs = []
+    if not content.annotations:
+        raise ValueError(f"there is no annotation of a PNG in {source}, so there is nothing to convert")
+    jobs: dict[Path, _SemanticJob] = {}
     for annotation in content.annotations.values():
         name = annotation["file_name"]
         unknown = {segment["category_id"] for segment in annotation["segments_info"]} - contiguous.keys()
         if unknown:
             raise ValueError(f"{name} has a segment of category id {unknown.pop()}, which the categories do not list")
         classes = {segment["id"]: contiguous[segment["category_id"]] for segment in annotation["segments_info"]}
-        jobs.append(_SemanticJob(source / name, (target / name).with_suffix(".png"), classes))
-    written = run_jobs(_convert_panoptic_png, jobs, workers, target.name)
+        job = _SemanticJob(source / name, (target / name).with_suffix(".png"), classes)
+        if job.target in jobs:
+            raise ValueError(f"{jobs[job.target].source.name} and {name} would both be written to {job.target}")
+        jobs[job.target] = job
+    written = run_jobs(_convert_panoptic_png, list(jobs.values()), workers, target.name)
     return count_outputs(target, written)
 
 
 def _convert_panoptic_png(job: _SemanticJob) -> bool:
-    if is_whole(job.target):
+    stamp = stamp_of([job.source], repr(sorted(job.classes.items())))
+    if is_current(job.target, stamp):
         return False
-    write_label_map(job.target, labels_of_segments(read_panoptic_png(job.source), job.classes))
+    write_label_map(job.target, labels_of_segments(read_panoptic_png(job.source), job.classes), stamp)
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,16 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
 from tqdm import tqdm
 
 from fcclip.files.atomic import atomic_path
+from fcclip.files.stamps import STAMP
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
+_COARSEST_CLOCK = 2.0  # seconds: how exactly the poorest file system keeps times
 _LARGEST_CHUNK = 16  # jobs that travel to a worker together
 
 
@@ -85,36 +85,29 @@ def count_outputs(path: Path, written: Iterable[bool]) -> Output:
     return Output(path, written=sum(flags), kept=len(flags) - sum(flags))
 
 
-def is_whole(path: Path) -> bool:
-    """Whether an output file exists and is complete, judged without decoding it where the format has an end mark."""
-    if not path.is_file() or not path.stat().st_size:
-        return False
-    end = {".png": _PNG_END, ".jpg": _JPEG_END}.get(path.suffix)
-    if end is not None:
-        with path.open("rb") as file:
-            file.seek(-min(len(end), path.stat().st_size), 2)
-            return file.read() == end
-    try:
-        if path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
-        else:
-            with Image.open(path) as image:
-                image.load()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def copy_file(paths: tuple[Path, Path]) -> bool:
-    """Copy (source, target) unless a target of the same size is there; whether it was copied."""
+    """Copy (source, target) unless a target of the same size and time is there; whether it was copied."""
     source, target = paths
     if not source.is_file():
         raise FileNotFoundError(f"{source} does not exist; is the download unpacked completely?")
-    if target.is_file() and target.stat().st_size == source.stat().st_size:
-        return False
+    status = source.stat()
+    if target.is_file():
+        there = target.stat()
+        if there.st_size == status.st_size and abs(there.st_mtime - status.st_mtime) <= _COARSEST_CLOCK:
+            return False
     with atomic_path(target) as scratch:
         shutil.copyfile(source, scratch)
+        os.utime(scratch, ns=(status.st_atime_ns, status.st_mtime_ns))
     return True
+
+
+def stamp_of_json(path: Path) -> str:
+    """The stamp in "info" of a JSON file that a preparation wrote; "" if the file is missing, damaged or has none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return str(content["info"][STAMP])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def list_files(folder: Path, suffix: str, what: str) -> list[Path]:
@@ -122,10 +115,14 @@ def list_files(folder: Path, suffix: str, what: str) -> list[Path]:
 
     Raises:
         FileNotFoundError: there is no such folder, or no such file in it; `what` tells what should be there.
+        ValueError: one of them is a folder or a device.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist; expected {what} there (see datasets/README.md)")
     files = sorted(path for path in folder.iterdir() if path.suffix == suffix and not path.name.startswith("."))
+    odd = next((path for path in files if not path.is_file()), None)
+    if odd is not None:
+        raise ValueError(f"{odd} is not a file; expected {what} in {folder}")
     if not files:
         raise FileNotFoundError(f"{folder} has no {suffix} files; expected {what} there (see datasets/README.md)")
     return files

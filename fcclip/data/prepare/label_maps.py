@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, list_files, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, count_outputs, list_files, run_jobs
 from fcclip.files.atomic import atomic_path
 from fcclip.files.images import read_label_map
+from fcclip.files.stamps import is_current, save_stamped, stamp_of
 
 
 def lookup_table(mapping: Mapping[int, int], ignore: int, size: int = 256) -> np.ndarray:
@@ -43,10 +44,13 @@ def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
         raise ValueError(f"{path} is not a readable image: {error}") from error
 
 
-def write_label_map(path: Path, labels: np.ndarray) -> None:
-    """Write an (H, W) uint8 or uint16 label map, losslessly and atomically, in the format of the suffix."""
+def write_label_map(path: Path, labels: np.ndarray, stamp: str = "") -> None:
+    """Write an (H, W) uint8 or uint16 label map, losslessly and atomically, in the format of the suffix.
+
+    `stamp` says what it was made from (see `fcclip.files.stamps`).
+    """
     with atomic_path(path) as scratch:
-        Image.fromarray(labels).save(scratch)
+        save_stamped(Image.fromarray(labels), scratch, stamp)
 
 
 def renumber(labels: np.ndarray, table: np.ndarray, source: Path) -> np.ndarray:
@@ -58,16 +62,25 @@ def renumber(labels: np.ndarray, table: np.ndarray, source: Path) -> np.ndarray:
 
 
 def convert_label_map(paths: tuple[Path, Path], table: np.ndarray) -> bool:
-    """Renumber the label map (source, target) unless the target is whole already; whether it was written."""
+    """Renumber the label map (source, target) unless the target was made of the same; whether it was written."""
     source, target = paths
-    if is_whole(target):
+    stamp = stamp_of([source], table.tobytes())
+    if is_current(target, stamp):
         return False
-    write_label_map(target, renumber(read_label_map(source), table, source))
+    write_label_map(target, renumber(read_label_map(source), table, source), stamp)
     return True
 
 
 def convert_folder(source: Path, target: Path, table: np.ndarray, options: Options, what: str) -> Output:
-    """Renumber every PNG label map of a folder."""
+    """Renumber every PNG label map of a folder.
+
+    Raises:
+        ValueError: both folders are the same, or a label map cannot be renumbered.
+    """
+    if source.resolve() == target.resolve():
+        raise ValueError(
+            f"the label maps in {source} would be overwritten by their conversion; write to another folder"
+        )
     jobs = [(path, target / path.name) for path in list_files(source, ".png", what)]
     written = run_jobs(partial(convert_label_map, table=table), jobs, options.workers, _title(target, options.root))
     return count_outputs(target, written)

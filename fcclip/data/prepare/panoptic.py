@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fcclip.data.datasets.tables import category_table
-from fcclip.data.prepare.jobs import Output, count_outputs, is_whole, run_jobs
+from fcclip.data.prepare.jobs import Output, count_outputs, run_jobs, stamp_of_json
 from fcclip.files.atomic import write_json
 from fcclip.files.panoptic import write_panoptic_png
+from fcclip.files.stamps import STAMP, is_current, stamp_of
 
 Record = dict[str, Any]
 # From the input files of an image to its (H, W) segment ids and the records of its segments.
@@ -58,12 +58,13 @@ def write_panoptic_dataset(
         workers: number of processes.
         info: how the JSON is made, to be stated in it; a JSON that states otherwise is made again.
     """
-    json_file = folder.with_suffix(".json")
-    if _is_current(json_file, info) and all(is_whole(job.target) for job in jobs):
+    json_file, recipe = folder.with_suffix(".json"), f"{categories} {sorted((info or {}).items())}"
+    stamp = stamp_of([source for job in jobs for source in job.sources], recipe)
+    if stamp_of_json(json_file) == stamp and all(is_current(job.target, stamp_of(job.sources)) for job in jobs):
         return [Output(folder, written=0, kept=len(jobs)), Output(json_file, written=0, kept=1)]
     found = run_jobs(partial(_convert, make=make), jobs, workers, folder.name, unit="image")
     content = {
-        "info": dict(info or {}),
+        "info": {**(info or {}), STAMP: stamp},
         "images": [image for _, _, image in found],
         "annotations": [annotation for _, annotation, _ in found],
         "categories": _categories(categories),
@@ -72,18 +73,13 @@ def write_panoptic_dataset(
     return [count_outputs(folder, [written for written, _, _ in found]), Output(json_file, written=1, kept=0)]
 
 
-def _is_current(json_file: Path, info: Mapping[str, str] | None) -> bool:
-    if not is_whole(json_file):
-        return False
-    return info is None or json.loads(json_file.read_text(encoding="utf-8")).get("info") == info
-
-
 def _convert(job: PanopticJob, make: MakePanoptic) -> tuple[bool, Record, Record]:
-    """Write one PNG if it is not there; return whether, and the records of annotation and image."""
+    """Write one PNG unless it was made of the same; return whether, and the records of annotation and image."""
     ids, segments = make(job.sources)
-    written = not is_whole(job.target)
+    stamp = stamp_of(job.sources)
+    written = not is_current(job.target, stamp)
     if written:
-        write_panoptic_png(job.target, ids)
+        write_panoptic_png(job.target, ids, stamp)
     height, width = ids.shape
     annotation = {"image_id": job.image_id, "file_name": job.target.name, "segments_info": segments}
     return written, annotation, {"id": job.image_id, "file_name": job.image_name, "width": width, "height": height}

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from fcclip.data.prepare.jobs import Options, Output, copy_file, count_outputs, is_whole, list_files, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, copy_file, count_outputs, list_files, run_jobs
 from fcclip.data.prepare.label_maps import lookup_table, renumber, write_label_map
 from fcclip.data.prepare.pascal_voc import FOLDERS, read_list
+from fcclip.files.stamps import is_current, stamp_of
 
 IGNORE_59, IGNORE_459 = 255, 65535
 SOURCES = ("auto", "mat", "detail")
@@ -96,9 +97,10 @@ def _convert_mats(
 
 def _convert_mat(paths: tuple[Path, Path], table: np.ndarray) -> bool:
     source, target = paths
-    if is_whole(target):
+    stamp = stamp_of([source], table.tobytes())
+    if is_current(target, stamp):
         return False
-    write_label_map(target, renumber(read_label_mat(source), table, source))
+    write_label_map(target, renumber(read_label_mat(source), table, source), stamp)
     return True
 
 
@@ -138,21 +140,22 @@ def _prepare_with_detail(source: Path, options: Options) -> list[Output]:
         detail = Detail(str(json_file), str(source / "JPEGImages"), split)
         images = {Path(image["file_name"]).stem: image for image in detail.getImgs()}
         outputs += _copy_images(source, {split: sorted(images)}, options)
-        outputs.append(_convert_masks(images, detail.getMask, _output(options.root, "annotations_ctx59", split), table))
+        target, stamp = _output(options.root, "annotations_ctx59", split), stamp_of([json_file], table.tobytes())
+        outputs.append(_convert_masks(images, detail.getMask, target, table, stamp))
     return outputs
 
 
 def _convert_masks(
-    images: dict[str, dict], get_mask: Callable[[dict], np.ndarray], target: Path, table: np.ndarray
+    images: dict[str, dict], get_mask: Callable[[dict], np.ndarray], target: Path, table: np.ndarray, stamp: str
 ) -> Output:
     """Write one label map per image; in this process, as the package's index is too large to be sent to others."""
 
     def convert(stem: str) -> bool:
         path = target / f"{stem}.png"
-        if is_whole(path):
+        if is_current(path, stamp):
             return False
         labels = np.asarray(get_mask(images[stem])).astype(np.int64)
-        write_label_map(path, renumber(labels, table, Path(images[stem]["file_name"])))
+        write_label_map(path, renumber(labels, table, Path(images[stem]["file_name"])), stamp)
         return True
 
     return count_outputs(target, run_jobs(convert, sorted(images), workers=0, description=f"ctx59/{target.name}"))

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from fcclip.data.prepare.jobs import Options, Output, copy_file, count_outputs, is_whole, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, copy_file, count_outputs, run_jobs
 from fcclip.data.prepare.label_maps import convert_label_map, lookup_table, renumber, write_label_map
 from fcclip.data.prepare.pascal_voc import IGNORE, read_list
+from fcclip.files.stamps import is_current, stamp_of
 
 FOLDER = "training_aug"
 
@@ -51,9 +52,10 @@ def _additional_images(voc: Path, sbd: Path, pngs: Path) -> list[str]:
 
 def _convert_mat(paths: tuple[Path, Path], table: np.ndarray) -> bool:
     source, target = paths
-    if is_whole(target):
+    stamp = stamp_of([source], table.tobytes())
+    if is_current(target, stamp):
         return False
-    write_label_map(target, renumber(read_classes_mat(source), table, source))
+    write_label_map(target, renumber(read_classes_mat(source), table, source), stamp)
     return True
 
 

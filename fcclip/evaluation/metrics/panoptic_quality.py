@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class PanopticInputError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Overlaps:
+class Overlaps:
     """Pixels that ground-truth and predicted segments share, as dense matrices over the lists of segments.
 
     Attributes:
@@ -59,7 +60,7 @@ def count_image(
     Args:
         true_map: (H, W) ids of ground-truth segments, 0 = void.
         true_segments: records with `id`, `category_id` and, optionally, `iscrowd` and `area`. As in the reference, a
-            given `area` counts even where the map says otherwise.
+            given `area` counts even where the map says otherwise, unless that makes an IoU larger than 1.
         predicted_map: (H, W) ids of predicted segments, 0 = nothing.
         predicted_segments: records with `id` and `category_id`.
         categories: the category ids that there are.
@@ -68,8 +69,8 @@ def count_image(
         For the classes with a non-zero count, lists of equal length: `category`, `iou` (sum), `tp`, `fp`, `fn`.
 
     Raises:
-        PanopticInputError: maps of different size, a segment without pixels, pixels without a segment, or a
-            category id that is not among `categories`.
+        PanopticInputError: maps of different size, a segment without pixels, pixels without a segment, a
+            category id that is not among `categories`, or an area that cannot be.
     """
     if true_map.shape != predicted_map.shape:
         raise PanopticInputError(
@@ -78,7 +79,7 @@ def count_image(
     _check_categories(predicted_segments, categories, "predicted")
     _check_categories(true_segments, categories, "ground-truth")
     overlaps = _overlaps(true_map, true_segments, predicted_map, predicted_segments)
-    return _count(overlaps, true_segments, predicted_segments)
+    return count_overlaps(overlaps, true_segments, predicted_segments)
 
 
 def _check_categories(segments: Sequence[Segment], categories: Collection[int], whose: str) -> None:
@@ -89,7 +90,7 @@ def _check_categories(segments: Sequence[Segment], categories: Collection[int], 
 
 def _overlaps(
     true_map: np.ndarray, true_segments: Sequence[Segment], predicted_map: np.ndarray, segments: Sequence[Segment]
-) -> _Overlaps:
+) -> Overlaps:
     pairs = count_pairs(true_map, predicted_map)
     true_rows = {segment["id"]: row for row, segment in enumerate(true_segments)}
     columns = {segment["id"]: column for column, segment in enumerate(segments)}
@@ -114,17 +115,39 @@ def _overlaps(
     for segment, area in zip(segments, predicted_area, strict=True):
         if area == 0:
             raise PanopticInputError(f"segment {segment['id']} is listed but has no pixel in the map")
-    stated = [segment.get("area") for segment in true_segments]
-    areas = [counted if area is None else area for counted, area in zip(true_area, stated, strict=True)]
-    return _Overlaps(shared, void, np.asarray(areas, dtype=np.int64).reshape(-1), predicted_area)
+    counted = zip(true_segments, true_area.tolist(), strict=True)
+    areas = [_area(segment, pixels, true_map.size) for segment, pixels in counted]
+    return Overlaps(shared, void, np.asarray(areas, dtype=np.float64), predicted_area)
 
 
-def _count(overlaps: _Overlaps, true_segments: Sequence[Segment], segments: Sequence[Segment]) -> CategoryCounts:
+def _area(segment: Segment, counted: int, pixels: int) -> float:
+    """The area of a ground-truth segment: as stated, or counted where it is not stated."""
+    area = segment.get("area")
+    if area is None:
+        return counted
+    known = isinstance(area, Real) and not isinstance(area, bool)
+    if not known or not min(counted, 1) <= area <= pixels:
+        raise PanopticInputError(
+            f"ground-truth segment {segment['id']} has {counted} pixels, but its stated area is {area!r}; correct the "
+            "JSON, or leave the areas out"
+        )
+    return float(area)
+
+
+def count_overlaps(overlaps: Overlaps, true_segments: Sequence[Segment], segments: Sequence[Segment]) -> CategoryCounts:
+    """Match segments whose overlaps are known, and count as `count_image` does."""
     true_class = np.array([segment["category_id"] for segment in true_segments], dtype=np.int64)
     predicted_class = np.array([segment["category_id"] for segment in segments], dtype=np.int64)
     crowd = np.array([segment.get("iscrowd", 0) == 1 for segment in true_segments], dtype=bool)
     union = overlaps.predicted_area + overlaps.true_area[:, None] - overlaps.shared - overlaps.void
     candidates = (true_class[:, None] == predicted_class) & ~crowd[:, None] & (overlaps.shared > 0)
+    impossible = np.argwhere(candidates & (union < overlaps.shared))  # an intersection is never larger than a segment
+    if len(impossible):
+        row = int(impossible[0, 0])
+        raise PanopticInputError(
+            f"ground-truth segment {true_segments[row]['id']} has an area of {overlaps.true_area[row]:g} in the JSON, "
+            f"but {overlaps.shared[row].sum()} pixels of it were found; correct the JSON, or leave the areas out"
+        )
     iou = np.divide(overlaps.shared, union, where=candidates, out=np.zeros(union.shape))
     matched = iou > 0.5
     missed = ~matched.any(axis=1) & ~crowd

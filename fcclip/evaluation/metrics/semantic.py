@@ -11,12 +11,66 @@ from collections.abc import Collection
 
 import numpy as np
 
+from fcclip.evaluation.metrics.histogram import PairCounts, count_pairs
+from fcclip.files.images import LabelMapError
+
 ABSENT_AS_ZERO = "_absent_as_zero"  # suffix of metrics under the other convention
 CONVENTIONS = {
     "mIoU": "classes without a ground-truth pixel are left out (Detectron2 after v0.6, as in FC-CLIP's published logs)",
     f"mIoU{ABSENT_AS_ZERO}": "classes that were predicted but have no ground-truth pixel count as IoU 0 "
     "(Detectron2 v0.6 of 2021, mmsegmentation)",
 }
+
+
+def compare_label_maps(predicted: np.ndarray, true: np.ndarray, classes: int, ignore_label: int) -> PairCounts:
+    """Count pairs of (predicted, true) labels where the ground truth is known.
+
+    Args:
+        predicted: (h, w) labels; `ignore_label` stands for "no class", which is always wrong.
+        true: (h, w) labels; pixels of `ignore_label` are left out.
+        classes: labels lie in [0, classes).
+        ignore_label: one label more, anywhere outside this range.
+
+    Returns:
+        Pairs whose first label is in [0, classes], where `classes` means "no class", and the second in [0, classes).
+
+    Raises:
+        LabelMapError: the sizes differ, or a label is out of range.
+    """
+    if predicted.shape != true.shape:
+        raise LabelMapError(
+            f"the prediction has {predicted.shape} pixels, the ground truth {true.shape} (height, width)"
+        )
+    for labels, whose in ((predicted, "prediction"), (true, "ground truth")):
+        if labels.size and labels.min() < 0:
+            raise LabelMapError(f"the {whose} has label {labels.min()}; labels start at 0")
+    pairs = count_pairs(predicted, true)
+    for labels, whose in ((pairs.first, "prediction"), (pairs.second, "ground truth")):
+        unknown = labels[(labels >= classes) & (labels != ignore_label)]
+        if unknown.size:
+            raise LabelMapError(
+                f"the {whose} has label {unknown[0]}, but there are {classes} classes (and ignore label {ignore_label})"
+            )
+    known = pairs.second != ignore_label
+    first = np.where(pairs.first == ignore_label, classes, pairs.first)
+    return PairCounts(first[known], pairs.second[known], pairs.pixels[known])
+
+
+def add_pairs(confusion: np.ndarray, pairs: PairCounts) -> None:
+    """Add the counts of one image to a [predicted, true] confusion matrix, in place."""
+    confusion[pairs.first, pairs.second] += pairs.pixels
+
+
+def image_iou(pairs: PairCounts, classes: int) -> float | None:
+    """Mean IoU, 0 to 1, over the classes in the ground truth or prediction of one image; None without ground truth."""
+    if not pairs.pixels.size:
+        return None
+    labels, dense = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
+    size, known = len(labels), labels < classes
+    matrix = np.zeros((size, size), np.int64)
+    matrix[dense[: len(pairs.first)], dense[len(pairs.first) :]] = pairs.pixels
+    correct = np.diagonal(matrix)
+    return float(np.mean((correct / (matrix.sum(axis=0) + matrix.sum(axis=1) - correct))[known]))
 
 
 def semantic_metrics(confusion: np.ndarray, unseen: Collection[int] = ()) -> dict[str, float]:

@@ -11,15 +11,11 @@ import numpy as np
 from detectron2.data.catalog import Metadata
 from PIL import Image
 
-from fcclip.drawing.colors import class_color
 from fcclip.evaluation.base import Comparison
-from fcclip.evaluation.classes import display_names
+from fcclip.evaluation.report.pictures import class_colors, class_names, paint, photo
 from fcclip.evaluation.report.worst import BadImage
-from fcclip.files.images import read_image
 
-UNKNOWN = (24, 24, 27)
 WRONG = (214, 40, 57)
-OUTLINE = (255, 255, 255)
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #22252b; --soft: #666c78; --line: #dfe2e7; --paper: #fff; }
@@ -40,21 +36,20 @@ li span { color: var(--soft); }
 """
 
 
-def worst_images_page(images: Sequence[BadImage], metadata: Metadata, dataset: str) -> str:
+def worst_images_page(images: Sequence[BadImage], metadata: Metadata, dataset: str, task: str) -> str:
     """Make the page; it needs no other file and no network.
 
     Args:
         images: worst first.
         metadata: the dataset's; `stuff_classes` names the classes and `stuff_colors`, if complete, colours them.
-        dataset: its name, for the title.
+        dataset, task: their names, for the title.
 
     Returns:
         The HTML text.
     """
-    names = display_names(metadata.stuff_classes)
-    colors = _palette(metadata, len(names))
+    names, colors = class_names(metadata), class_colors(metadata)
     sections = "".join(_section(rank, image, names, colors) for rank, image in enumerate(images, start=1))
-    title = html.escape(f"Worst images of {dataset}")
+    title = html.escape(f"Worst images of {dataset}: {task}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -67,13 +62,12 @@ def worst_images_page(images: Sequence[BadImage], metadata: Metadata, dataset: s
 
 def _section(rank: int, image: BadImage, names: Sequence[str], colors: np.ndarray) -> str:
     comparison = image.comparison
-    height, width = comparison.true.shape
-    photo = np.asarray(Image.fromarray(read_image(image.file_name)).resize((width, height)))
+    shown = photo(image.file_name, comparison.true.shape)
     pictures = (
-        ("image", _jpeg(photo)),
-        ("ground truth", _png(_paint(comparison.true, comparison.true_segments, colors))),
-        ("prediction", _png(_paint(comparison.predicted, comparison.predicted_segments, colors))),
-        ("errors", _jpeg(_errors(photo, comparison))),
+        ("image", _jpeg(shown)),
+        ("ground truth", _png(paint(comparison.true, comparison.true_segments, colors))),
+        ("prediction", _png(paint(comparison.predicted, comparison.predicted_segments, colors))),
+        ("errors", _jpeg(_errors(shown, comparison))),
     )
     figures = "".join(
         f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
@@ -96,24 +90,6 @@ def _legend(comparison: Comparison, names: Sequence[str], colors: np.ndarray) ->
         f"<span>{true[index]:.0f}% / {predicted[index]:.0f}%</span></li>"
         for index in shown
     )
-
-
-def _palette(metadata: Metadata, classes: int) -> np.ndarray:
-    """(C + 1, 3) uint8; the last row is for pixels without a class, so that -1 finds it."""
-    colors = metadata.get("stuff_colors") or []
-    if len(colors) != classes:
-        colors = [class_color(index) for index in range(classes)]
-    return np.array([*colors, UNKNOWN], dtype=np.uint8)
-
-
-def _paint(labels: np.ndarray, segments: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Class colours with outlines between segments: (H, W, 3) uint8."""
-    painted = colors[labels]
-    edge = np.zeros(labels.shape, bool)
-    edge[:, 1:] |= segments[:, 1:] != segments[:, :-1]
-    edge[1:] |= segments[1:] != segments[:-1]
-    painted[edge] = OUTLINE
-    return painted
 
 
 def _errors(photo: np.ndarray, comparison: Comparison) -> np.ndarray:

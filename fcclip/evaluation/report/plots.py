@@ -1,9 +1,9 @@
-"""Plots of an evaluation: bars of all classes, what the worst classes are taken for, and a page of the worst images."""
+"""Plots of an evaluation: bars of all classes, what the worst classes are taken for, and pages of the worst images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fcclip.evaluation.base import ImageEvaluator
 from fcclip.evaluation.metrics.semantic import class_scores
 from fcclip.evaluation.report.page import worst_images_page
 from fcclip.evaluation.report.tables import TITLES, Report
 from fcclip.evaluation.report.worst import BadImage
-from fcclip.evaluation.semantic import SemanticEvaluator
 from fcclip.files.atomic import atomic_path, write_text
 
 BARS = 80  # more classes than this are shown by their best and worst halves
@@ -33,11 +31,14 @@ CLASS_METRIC = {"panoptic_seg": "PQ", "sem_seg": "IoU", "segm": "AP", "bbox": "A
 def write_plots(
     folder: Path,
     report: Report,
-    evaluators: Sequence[ImageEvaluator],
-    worst: Sequence[BadImage],
+    worst: Mapping[str, Sequence[BadImage]],
     metadata: Metadata,
 ) -> None:
-    """Write `per_class_TASK.png`, `confusion.png` (semantic evaluation) and `worst_images.html` into `folder`."""
+    """Write plots into `folder`: `per_class_TASK.png`, `confusion.png` (semantic evaluation) and `worst_images.html`.
+
+    The page of worst images is that of the first evaluator that has any; those of the others have its name in theirs,
+    such as `worst_images_instances.html`.
+    """
     for task in report.averages:
         column = f"{task}.{CLASS_METRIC[task]}"
         scores = {name: row.get(column, math.nan) for name, row in report.per_class.items()}
@@ -45,11 +46,11 @@ def write_plots(
         if values:
             title = f"{TITLES[task]}: {CLASS_METRIC[task]} of {len(values)} classes, {report.dataset}"
             _save(class_bars(values, title), folder / f"per_class_{task}.png")
-    for evaluator in evaluators:
-        if isinstance(evaluator, SemanticEvaluator) and evaluator.confusion.any():
-            _save(worst_confusions(evaluator.confusion, evaluator.class_names), folder / "confusion.png")
-    if worst:
-        write_text(folder / "worst_images.html", worst_images_page(worst, metadata, report.dataset))
+    if report.confusion is not None and report.confusion[0].any():
+        _save(worst_confusions(*report.confusion), folder / "confusion.png")
+    for rank, (name, images) in enumerate(worst.items()):
+        page = folder / ("worst_images.html" if rank == 0 else f"worst_images_{name}.html")
+        write_text(page, worst_images_page(images, metadata, report.dataset, name))
 
 
 def class_bars(values: dict[str, float], title: str) -> Figure:
@@ -88,7 +89,7 @@ def worst_confusions(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     """What the pixels of the classes with the lowest IoU are taken for: a bar of 100 % for each.
 
     Args:
-        confusion: (C + 1, C) pixels, [predicted, true], as in `SemanticEvaluator`.
+        confusion: (C + 1, C) pixels, [predicted, true], as in `Report`.
         class_names: C names.
 
     Returns:

@@ -84,7 +84,7 @@ def test_channel_order(record) -> None:
 
 def test_unusable_records(record, tmp_path) -> None:
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "small.png")
-    with pytest.raises(ValueError, match=r"small\.png has size \(9, 9\), but its image \(50, 70\)"):
+    with pytest.raises(ValueError, match=r"small\.png has size 9 x 9, but its image 70 x 50"):
         mapper()({**record, "sem_seg_file_name": str(tmp_path / "small.png")})
     with pytest.raises(ValueError, match="zero_shot"):
         mapper()({"file_name": record["file_name"]})

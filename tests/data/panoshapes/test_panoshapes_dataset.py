@@ -7,11 +7,11 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from fcclip import get_cfg
-from fcclip.data.check import COUNT, check_dataset
 from fcclip.data.datasets import panoshapes
 from fcclip.data.mappers.mask_former import MaskFormerPanopticDatasetMapper
 from fcclip.data.panoshapes.classes import CLASSES, SEEN_CLASSES, unseen_ids
 from fcclip.data.panoshapes.dataset import SPLITS, Split, label_map, write_split
+from fcclip.data.validation.report import COUNT, check_dataset
 from fcclip.files.panoptic import read_panoptic_png
 
 SCENES = 3

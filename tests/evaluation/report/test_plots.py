@@ -55,7 +55,7 @@ def test_page_shows_pictures_shares_and_colours(tmp_path: Path, register: Regist
         register([], stuff_classes=["cat,kitten", "dog"], stuff_colors=[[1, 2, 3], [4, 5, 6]])
     )
     image = BadImage(0.25, str(tmp_path / "<a>.png"), Comparison(true, predicted, true, predicted))
-    page = worst_images_page([image], metadata, "data<set>")
+    page = worst_images_page([image], metadata, "data<set>", "semantic")
     assert "1. score 25.0 — " in page
     assert "&lt;a&gt;.png" in page
     assert "data&lt;set&gt;" in page
@@ -80,10 +80,13 @@ def test_evaluation_writes_what_it_can_show(register: Register, tmp_path: Path, 
             "per_class_segm.png",
             "per_class_bbox.png",
             "confusion.png",
+            "confusion.csv",
             "worst_images.html",
+            "worst_images_semantic.html",
+            "worst_images_instances.html",
         },
-        "sem_seg": {"per_class_sem_seg.png", "confusion.png", "worst_images.html"},
-        "coco": {"per_class_segm.png", "per_class_bbox.png"},
+        "sem_seg": {"per_class_sem_seg.png", "confusion.png", "confusion.csv", "worst_images.html"},
+        "coco": {"per_class_segm.png", "per_class_bbox.png", "worst_images.html"},
     }
     assert files == expected[evaluator_type] | {"results.json", "results.md", "per_class.csv"}
 

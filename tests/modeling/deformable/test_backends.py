@@ -20,7 +20,9 @@ def install(monkeypatch, *, native: bool, triton: bool, failure: str | None = No
     monkeypatch.setattr(backends, "native_installed", lambda: native)
     monkeypatch.setattr(backends, "triton_installed", lambda: triton)
     if triton:
-        triton_backend = pytest.importorskip("fcclip.modeling.deformable.triton_backend")
+        pytest.importorskip("triton")
+        from fcclip.modeling.deformable import triton_backend
+
         monkeypatch.setattr(triton_backend, "why_not", lambda device: failure)
 
 

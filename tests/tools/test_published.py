@@ -8,36 +8,35 @@ from fcclip import FCCLIP, Vocabulary
 from fcclip.modeling.decoded import Decoded
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_model
-from tools.plain import plain
+from tools.published import as_published
 
 
 @torch.no_grad()
-def results_and_stages(model: FCCLIP, inputs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Decoded, Tensor]:
-    """The results, what was decoded, and its class logits."""
+def results_and_stages(model: FCCLIP, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Decoded, Tensor]:
+    """The results of an image, what was decoded of it, and its class logits."""
     (encoded,) = model.encode(inputs)
     logits = model.classify(encoded.decoded, model.vocabularies.test(model.device))
-    return model(inputs), encoded.decoded, logits
+    return model(inputs)[0], encoded.decoded, logits
 
 
 @pytest.mark.parametrize("kind", ["convnext", "resnet"])
 def test_savings_change_no_result(kind: str) -> None:
-    """The model against the plain computation on the same weights, from the backbone's features to the results."""
+    """The model against the published computation on the same weights, from the backbone's features to the results."""
     model = tiny_model(kind, MODEL__MASK_FORMER__TEST__OVERLAP_THRESHOLD=0.1, TEST__DETECTIONS_PER_IMAGE=20)
     seed_by_name(model)
     model.set_vocabulary(Vocabulary.from_string("person,people; sky=stuff; traffic cone,cone,pylon"))
     image = torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0)).float()
     inputs = [{"image": image, "height": 61, "width": 80}]
-    (found,), decoded, logits = results_and_stages(model, inputs)
-    with plain(model):
-        (expected,), plain_decoded, plain_logits = results_and_stages(model, inputs)
-    (again,) = model(inputs)
+    found, decoded, logits = results_and_stages(model, inputs)
+    with as_published(model):
+        expected, published_decoded, published_logits = results_and_stages(model, inputs)
+    _, again, _ = results_and_stages(model, inputs)
 
-    torch.testing.assert_close(decoded.mask_logits, plain_decoded.mask_logits, atol=2e-4, rtol=1e-4)
-    torch.testing.assert_close(logits, plain_logits, atol=2e-4, rtol=1e-4)
-        assert torch.equal(captured[0][name], captured[2][name])  # the block leaves nothing behind
+    torch.testing.assert_close(decoded.mask_logits, published_decoded.mask_logits, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(logits, published_logits, atol=2e-4, rtol=1e-4)
+    assert torch.equal(decoded.mask_logits, again.mask_logits)  # the block leaves nothing behind
     torch.testing.assert_close(found["sem_seg"], expected["sem_seg"], atol=1e-4, rtol=1e-4)
     assert (found["panoptic_seg"][0] != expected["panoptic_seg"][0]).sum() <= 5
     assert found["panoptic_seg"][1] == expected["panoptic_seg"][1]
     assert len(found["panoptic_seg"][1]) > 1
     torch.testing.assert_close(found["instances"].scores, expected["instances"].scores, atol=1e-5, rtol=1e-4)
-    assert torch.equal(found["sem_seg"], again["sem_seg"])

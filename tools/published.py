@@ -1,7 +1,7 @@
-"""FC-CLIP computed plainly, step by step as the published system does it: the baseline of benchmarks and tests.
+"""What the published code of FC-CLIP computes, step by step: the baseline of benchmarks and tests.
 
 Same weights, same results, none of the savings: every query's mask at full size, class scores after every decoder
-layer, one attention mask a head, loops over classes and queries. Arguments and shapes are those of the functions that
+layer, one attention mask per head, loops over classes and queries. Arguments and shapes are those of the functions that
 these stand in for.
 """
 
@@ -20,7 +20,6 @@ from torch import Tensor
 from fcclip.meta_arch.fcclip import FCCLIP, Sizes
 from fcclip.modeling.classification import MAX_LOGIT_SCALE
 from fcclip.modeling.decoded import QueryMasks
-from fcclip.modeling.position_encoding import sine_encoding
 from fcclip.modeling.transformer_decoder import LEVELS
 from fcclip.text import TextClassifier
 
@@ -29,8 +28,8 @@ Instance = tuple[int, int, float, Tensor]
 
 
 @contextmanager
-def plain(model: FCCLIP) -> Iterator[None]:
-    """Within the block, everything behind the backbone runs plainly."""
+def as_published(model: FCCLIP) -> Iterator[None]:
+    """Within the block, everything behind the backbone is computed as in the published code."""
     decoder: Any = model.sem_seg_head.predictor
     with (
         patch.object(decoder, "decode", lambda levels, features: decode(decoder, levels, features, names(model))),
@@ -172,11 +171,24 @@ def attend(layer: Any, query: Tensor, key: Tensor, value: Tensor, forbidden: Ten
     return out.transpose(0, 1)
 
 
+def sine_positions(features: Tensor) -> Tensor:
+    """The sine encoding (C, h, w) of the positions of features (B, C, h, w): first the rows', then the columns'."""
+    _, channels, height, width = features.shape
+    frequency = 10000 ** (2 * (torch.arange(channels // 2) // 2) / (channels // 2))
+    encoded = []
+    for size in (height, width):
+        angle = (2 * torch.pi * torch.arange(1, size + 1) / (size + 1e-6))[:, None] / frequency
+        encoded.append(torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1))
+    rows = encoded[0][:, None, :].expand(-1, width, -1)
+    columns = encoded[1][None].expand(height, -1, -1)
+    return torch.cat((rows, columns), dim=-1).permute(2, 0, 1).to(features)
+
+
 def decode(decoder: Any, levels: list[Tensor], features: Tensor, text: TextClassifier) -> QueryMasks:
     """The decoder with all outputs after every layer, class logits too; those of the last are left to the caller."""
     batch = features.shape[0]
     values = [x.flatten(2).transpose(1, 2) + decoder.level_embed.weight[i] for i, x in enumerate(levels)]
-    positions = [sine_encoding(x.shape[-2], x.shape[-1], x.shape[1], x.device).flatten(1).T for x in levels]
+    positions = [sine_positions(x).flatten(1).T for x in levels]
     place = decoder.query_embed.weight
     queries = decoder.query_feat.weight.expand(batch, -1, -1)
     sizes = [(x.shape[-2], x.shape[-1]) for x in levels]

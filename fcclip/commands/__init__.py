@@ -1,0 +1,1 @@
+"""The sub-commands of `fcclip`: each module has `main(argv)`, which returns the exit code."""

@@ -1,0 +1,86 @@
+"""How commands end: a mistake of the user's in one sentence, an interruption without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from torch.multiprocessing import ProcessRaisedException
+
+from fcclip.files.places import reason_of
+
+INTERRUPTED = 130  # exit codes of the shell for SIGINT and SIGTERM
+TERMINATED = 143
+# What this package raises for what a user can mend; everything else is a fault of the program.
+EXPLAINED = (OSError, ValueError, RuntimeError, ArithmeticError, ImportError)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end by SIGTERM; handled as Ctrl-C is."""
+
+
+def add_debug_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--debug`, for `run_command`."""
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came up")
+
+
+def run_command(program: str, work: Callable[[], int | None], debug: bool = False) -> int:
+    """Do the work of a command; an error becomes one sentence on standard error.
+
+    While it works, SIGTERM ends it as Ctrl-C does, so that what is being written is put away.
+
+    Args:
+        program: begins the sentence.
+        work: returns an exit code, or None for 0.
+        debug: let errors pass, with their traceback.
+
+    Returns:
+        The exit code: that of the work, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    try:
+        with terminated_as_interrupted():
+            return work() or 0
+    except KeyboardInterrupt as interruption:
+        if debug:
+            raise
+        print(f"{program}: interrupted; {str(interruption) or 'what was finished before is kept'}", file=sys.stderr)
+        return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        print(f"{program}: error: {sentence_of(error)}", file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`; in threads other than the main one nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong, for people: one line, with the remedy where the program knows one."""
+    if isinstance(error, ProcessRaisedException):  # its text is the traceback of another process
+        return str(error).strip().splitlines()[-1].partition(": ")[2] or str(error).strip().splitlines()[-1]
+    if isinstance(error, OSError) and error.strerror:
+        return reason_of(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, EXPLAINED) and text:
+        return text
+    return f"the program failed ({type(error).__name__}: {text}); run it again with --debug and report what it shows"

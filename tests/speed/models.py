@@ -1,0 +1,17 @@
+"""A tiny model that is the same in every run, and an image for it."""
+
+import torch
+
+from fcclip import Vocabulary
+from fcclip.meta_arch.fcclip import FCCLIP
+from tests.seeded import seed_by_name
+from tests.tiny import tiny_model
+
+IMAGE = {"image": torch.randint(0, 256, (3, 70, 100), generator=torch.Generator().manual_seed(0)).float()}
+
+
+def seeded(kind: str) -> FCCLIP:
+    model = tiny_model(kind)
+    seed_by_name(model)
+    model.set_vocabulary(Vocabulary.from_string("person,people; sky=stuff; traffic cone"))
+    return model
