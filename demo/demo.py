@@ -126,6 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
                 fast=options.fast,
             )
             vocabulary = _choose_vocabulary(options, cfg)
+            tell_vocabulary(vocabulary)
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             segmenter.set_vocabulary(vocabulary)
@@ -147,6 +148,13 @@ def main(arguments: list[str] | None = None) -> int:
     if report.problems:
         print("\n".join([f"demo.py: skipped {len(report.problems)}:", *report.problems]), file=sys.stderr)
     return 1 if report.problems else 0
+
+
+def tell_vocabulary(vocabulary: Vocabulary) -> None:
+    """Print what was understood, and what may have been meant."""
+    print(vocabulary.describe())
+    for hint in vocabulary.hints:
+        print(f"hint: {hint}")
 
 
 def _choose_vocabulary(options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:

@@ -11,23 +11,19 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from PIL import Image
-from yaml import YAMLError
 
-from fcclip.config import get_cfg
+from fcclip.config import get_cfg, validate
 from fcclip.data.resizing import ResizeShorterSide
-from fcclip.files.images import read_image
+from fcclip.files.images import ImageLike, to_rgb
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
-from fcclip.vocabulary import Vocabulary
+from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
 
-ImageLike = str | Path | np.ndarray | Image.Image
-VocabularyLike = Vocabulary | str | Path | Iterable[str]
 OnError = Callable[[int, Exception], None]
 
 
@@ -182,7 +178,7 @@ class Segmenter:
 
     def encode_vocabulary(self, vocabulary: VocabularyLike) -> EncodedVocabulary:
         """Encode classes for `predict` and `stream`, and leave those that were set as they are; as `set_vocabulary`."""
-        return self.model.vocabularies.encode(_to_vocabulary(vocabulary)).to(self.model.device)
+        return self.model.vocabularies.encode(Vocabulary.of(vocabulary)).to(self.model.device)
 
     def embed_text(self, names: Sequence[str]) -> np.ndarray:
         """Embed names as classes are embedded: the mean over the prompt templates.
@@ -201,7 +197,7 @@ class Segmenter:
         Raises:
             As `predict`.
         """
-        return self._encode_batch([_to_array(image)])[0]
+        return self._encode_batch([to_rgb(image)])[0]
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is iterable
@@ -241,7 +237,7 @@ class Segmenter:
             FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
             PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if isinstance(images, ImageLike | EncodedPicture):
+        if isinstance(images, ImageLike | EncodedPicture | bytes) or not isinstance(images, Iterable):
             return next(self.stream([images], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
         results: list[Any] = list(self.stream(images, batch_size, vocabulary, errors.__setitem__))
@@ -292,8 +288,8 @@ class Segmenter:
             on_error: is told the place of a picture that fails, from 0, and why; None then stands for its result, and
                 the others go on. Without it, the first failure is raised after the results before it.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is a whole number, at least 1, not {batch_size}")
         classes = self._for_one_call(vocabulary)
         self._wanted(classes)
 
@@ -376,7 +372,7 @@ def _to_item(image: ImageLike | EncodedPicture) -> _Item:
     if isinstance(image, EncodedPicture):
         return image
     try:
-        return _to_array(image)
+        return to_rgb(image)
     except Exception as error:  # of one picture; the others go on
         return _Failure(error)
 
@@ -428,23 +424,16 @@ def read_config(
     fast: bool = False,
 ) -> CfgNode:
     """The configuration of a model for inference; arguments and errors as in `Segmenter.from_config`."""
-    path = Path(config_file)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no configuration file {path}")
-    if len(opts) % 2:
-        raise ValueError(f"options come in pairs of key and value, but {opts[-1]!r} has no value")
     cfg = get_cfg()
-    try:
-        cfg.merge_from_file(str(path))
-        cfg.MODEL.FC_CLIP.RELEASE_TEXT_TOWER = True  # unless the options say otherwise; files may be those of trainings
-        if random_weights:
-            cfg.MODEL.WEIGHTS = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
-            cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS = True
-        if fast:
-            cfg.merge_from_list(list(FAST_OPTIONS))
-        cfg.merge_from_list(list(opts))
-    except (AssertionError, KeyError, ValueError, YAMLError) as error:  # an unknown key, or a value of another type
-        raise ValueError(f"{path} or an option is not a valid configuration: {' '.join(str(error).split())}") from None
+    cfg.merge_from_file(config_file)
+    cfg.MODEL.FC_CLIP.RELEASE_TEXT_TOWER = True  # unless the options say otherwise; files may be those of trainings
+    if random_weights:
+        cfg.MODEL.WEIGHTS = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
+        cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS = True
+    if fast:
+        cfg.merge_from_list(FAST_OPTIONS)
+    cfg.merge_from_list(opts)
+    validate(cfg)
     if weights is not None:
         cfg.MODEL.WEIGHTS = str(weights)
     cfg.MODEL.DEVICE = _choose_device(device or cfg.MODEL.DEVICE, required=device is not None)
@@ -459,24 +448,3 @@ def _choose_device(device: str, required: bool) -> str:
     if required:
         raise ValueError(f'this machine has no CUDA GPU that PyTorch can use, so the device cannot be "{device}"')
     return "cpu"
-
-
-def _to_vocabulary(vocabulary: Vocabulary | str | Path | Iterable[str]) -> Vocabulary:
-    if isinstance(vocabulary, Vocabulary):
-        return vocabulary
-    if isinstance(vocabulary, str):
-        return Vocabulary.from_string(vocabulary)
-    if isinstance(vocabulary, Path):
-        return Vocabulary.from_file(vocabulary)
-    return Vocabulary.from_class_strings(vocabulary)
-
-
-def _to_array(image: ImageLike) -> np.ndarray:
-    """Any picture -> (H, W, 3) uint8 RGB that is nobody else's."""
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"an image is an (H, W, 3) uint8 RGB array with pixels, not {image.dtype} {image.shape}")
-    return image.copy()  # the caller may fill it with the next frame while this one waits

@@ -10,8 +10,7 @@ import fcclip
 from fcclip.clip.vit import ENCODERS, LEVEL_PROJECTIONS
 from fcclip.config import CHOICES, validate
 from fcclip.data.mappers import TRAIN_MAPPERS
-from fcclip.meta_arch.zero_shot import TEMPLATES
-from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS
+from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS, ZERO_SHOT_TEMPLATES
 from fcclip.modeling.deformable.backends import BACKENDS
 from fcclip.modeling.zero_shot.loss import LOSSES
 from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY, tiny_cfg
@@ -117,7 +116,7 @@ def test_choices_are_what_the_code_knows() -> None:
     assert set(CHOICES["MODEL.ZERO_SHOT.LEVEL_PROJECTION"]) == set(LEVEL_PROJECTIONS)
     assert set(CHOICES["MODEL.ZERO_SHOT.LOSS"]) == set(LOSSES)
     assert set(CHOICES["MODEL.ZERO_SHOT.SETTING"]) == set(SETTINGS)
-    assert set(CHOICES["MODEL.ZERO_SHOT.TEMPLATES"]) == set(TEMPLATES)
+    assert set(CHOICES["MODEL.ZERO_SHOT.TEMPLATES"]) == set(ZERO_SHOT_TEMPLATES)
 
 
 @pytest.mark.parametrize("key", CHOICES)
@@ -142,6 +141,7 @@ def test_choices_are_refused_by_name(key: str) -> None:
         ("MODEL.PIXEL_MEAN", [], "three numbers"),
         ("MODEL.SEM_SEG_HEAD.IN_FEATURES", [], "choose from res2"),
         ("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["res9"], "choose from res2"),
+        ("MODEL.DEVICE", "gpu", 'MODEL.DEVICE is "gpu"; choose cpu, cuda'),
         ("SOLVER.IMS_PER_BATCH", 0, "at least 1"),
     ],
 )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 import torch
-import yaml
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from fcclip.config import get_cfg
+from fcclip.config import get_cfg, validate
 from fcclip.data.datasets.custom import register_custom_datasets
 
 
@@ -59,15 +57,10 @@ def load_config(args: argparse.Namespace) -> CfgNode:
         FileNotFoundError: there is no such file.
         ValueError: a key is unknown, a value does not fit its key, or the device is not there.
     """
-    if not Path(args.config_file).is_file():
-        raise FileNotFoundError(f"config file {args.config_file} does not exist")
     cfg = get_cfg()
-    try:
-        cfg.merge_from_file(args.config_file)
-        cfg.merge_from_list(args.opts)
-    # Everything that yacs raises for a wrong file, key, type or number of words.
-    except (yaml.YAMLError, KeyError, AssertionError, ValueError, AttributeError) as error:
-        raise ValueError(f"the configuration cannot be read: {error}; fcclip/config.py describes all keys") from error
+    cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    validate(cfg)
     if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
