@@ -1,16 +1,20 @@
 # `make help` lists the targets. Everything runs in .venv, which is set up once and reused.
 #
 #   PYTHON=python3.12            the Python that .venv is made with
-#   TORCH_INSTALL="torch==..."   what pip is given to install PyTorch (see INSTALL.md)
+#   TORCH_INSTALL="torch==..."   what pip is given to install PyTorch, if not what pyproject.toml asks for (see INSTALL.md)
+#   IMAGE=photo.jpg NAMES="..."  for `make demo`: a photograph of yours, and what to look for in it
 
 PYTHON ?= python3
-TORCH_INSTALL ?= torch torchvision
+MODEL ?= fcclip_convnext_large
+LOWEST_PYTHON ?= python3.10
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+LOWEST := .venv-lowest
 
 DEMO_OUTPUT := demo_output
 DEMO_SCENE := --seed 72 --width 384 --height 384
@@ -20,22 +24,43 @@ DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; g
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench
+.PHONY: help setup demo scene photograph test test-lowest lint format bench
 
 help:  ## list the targets
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: $(DEVELOPMENT)  ## make .venv with everything that the other targets need
 
-demo: $(RUNTIME)  ## segment a rendered scene, some of whose classes were never seen in training, into demo_output/
+demo: $(if $(IMAGE),photograph,scene)  ## segment IMAGE by NAMES; without them a rendered scene, offline; into demo_output/
+
+# Some of the scene's classes were never seen in training.
+scene: $(RUNTIME)
 	$(BIN)/python -m fcclip.data.panoshapes $(DEMO_OUTPUT)/scene.png $(DEMO_SCENE)
-	$(BIN)/python demo/demo.py --model panoshapes --input $(DEMO_OUTPUT)/scene.png --output $(DEMO_OUTPUT)/segmented.png \
+	$(BIN)/fcclip segment $(DEMO_OUTPUT)/scene.png --model panoshapes --output $(DEMO_OUTPUT)/segmented.png \
 	    --vocabulary "$(DEMO_VOCABULARY)"
-	@echo "For a photograph of yours, fetch a published checkpoint (INSTALL.md, Weights), and then:"
-	@echo '$(BIN)/python demo/demo.py --input photo.jpg --output out.png --vocabulary "cat; sofa" --opts MODEL.WEIGHTS FILE'
+	@echo
+	@echo 'For a photograph of yours (the first time this fetches a model of photographs, 1.4 GB):'
+	@echo '  make demo IMAGE=photo.jpg NAMES="cat; sofa; wall=stuff"'
+	@echo 'or, with more options:'
+	@echo '  $(BIN)/fcclip segment photo.jpg --output segmented.png --vocabulary "cat; sofa; wall=stuff"'
+
+# IMAGE and NAMES reach the command by the environment: they may hold any character.
+photograph: export IMAGE := $(IMAGE)
+photograph: export NAMES := $(NAMES)
+photograph: $(RUNTIME)
+	$(BIN)/fcclip segment "$$IMAGE" --model $(MODEL) --output $(DEMO_OUTPUT)/ $${NAMES:+--vocabulary "$$NAMES"}
 
 test: $(DEVELOPMENT)  ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8
+
+test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows, on the oldest Python
+	test -x $(LOWEST)/bin/python || $(LOWEST_PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python tools/requirements.py --lowest > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet 'pip>=22.3' 'setuptools>=77' wheel
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable '.[test]'
+	$(LOWEST)/bin/python tools/install_detectron2.py
+	$(LOWEST)/bin/python -m pip check
+	$(LOWEST)/bin/python -m pytest -n auto --maxprocesses 8
 
 lint: $(DEVELOPMENT)  ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -49,12 +74,11 @@ format: $(DEVELOPMENT)  ## format the code
 bench: $(RUNTIME)  ## measure speed and memory
 	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
-# PyTorch comes first: Detectron2's source archive cannot even tell its metadata without it. Detectron2 comes last, when
-# what it imports is there.
-$(RUNTIME): pyproject.toml requirements.txt tools/install_detectron2.py
+# Detectron2 comes last, when what it imports is there.
+$(RUNTIME): pyproject.toml requirements.txt fcclip/install_detectron2.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) 'pip>=22.3' 'setuptools>=68' wheel
-	$(PIP) $(TORCH_INSTALL)
+	$(PIP) 'pip>=22.3' 'setuptools>=77' wheel
+	$(if $(TORCH_INSTALL),$(PIP) $(TORCH_INSTALL))
 	$(PIP) --editable .
 	$(BIN)/python tools/install_detectron2.py
 	touch $@

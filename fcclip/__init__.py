@@ -1,41 +1,33 @@
-"""Open-vocabulary segmentation with one CLIP."""
-# ruff: noqa: E402, what comes first has to precede the imports that it is about
+"""Open-vocabulary segmentation with one CLIP.
 
-import warnings
+Importing this package registers its models and datasets with Detectron2. Only the command (`fcclip`, `python -m
+fcclip`) and `python -m fcclip.install_detectron2` do without: they answer at once, also where Detectron2 is missing.
+"""
 
-import cv2
+from __future__ import annotations
 
-# OpenCV's threads do not survive a fork, and a data worker that then calls OpenCV waits for them forever.
-cv2.setNumThreads(0)
-# fvcore, which Detectron2 imports, scripts two functions at import; nobody who uses this package can change that.
-warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import fcclip.data.datasets
-import fcclip.modeling  # noqa: F401, both register by name
-from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
-from fcclip.meta_arch.cascade_clip import CascadeCLIP
-from fcclip.meta_arch.dense_clip import DenseCLIP, DenseCLIPPlus
-from fcclip.meta_arch.fcclip import FCCLIP
-from fcclip.meta_arch.two_stage import TwoStage
-from fcclip.meta_arch.zegclip import ZegCLIP
-from fcclip.segmentation import Segmentation
-from fcclip.segmenter import Segmenter
-from fcclip.vocabulary import Category, Vocabulary
-from fcclip.weights import load_weights
+_LIGHT_MODULES = ("fcclip", "fcclip.install_detectron2")
 
-__all__ = [
-    "FCCLIP",
-    "CascadeCLIP",
-    "Category",
-    "DenseCLIP",
-    "DenseCLIPPlus",
-    "Segmentation",
-    "Segmenter",
-    "TwoStage",
-    "Vocabulary",
-    "ZegCLIP",
-    "add_fcclip_config",
-    "add_maskformer2_config",
-    "get_cfg",
-    "load_weights",
-]
+
+def _runs_as_command() -> bool:
+    """Whether this process is the command `fcclip`, or `python -m` looks for one of the light modules."""
+    program = next(iter(sys.argv), "")
+    if program != "-m":  # what Python puts there while it looks for the module
+        return Path(program).stem == "fcclip"
+    return any(word.removeprefix("-m") in _LIGHT_MODULES for word in sys.orig_argv)
+
+
+if TYPE_CHECKING or not _runs_as_command():
+    from fcclip.public import *  # noqa: F403
+    from fcclip.public import __all__  # noqa: F401
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module("fcclip.public"), name)

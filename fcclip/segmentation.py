@@ -2,135 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
-from fcclip import segmentation_output as output
-from fcclip.vocabulary import Vocabulary
+from fcclip.drawing.style import DEFAULT_STYLE, DrawStyle, View
+from fcclip.formats.coco_panoptic import write_coco_panoptic
+from fcclip.formats.interop import to_hf, to_hf_pipeline, to_supervision
+from fcclip.formats.notebook import notebook_html, notebook_png, summary
+from fcclip.formats.picture import draw_result, save_picture
+from fcclip.formats.records import result_to_dict
+from fcclip.formats.registry import open_format
+from fcclip.formats.result import Result
+from fcclip.formats.table import result_table
+from fcclip.formats.writer import DEFAULT_TOLERANCE, WriterOptions
 
-
-@dataclass(frozen=True)
-class Segment:
-    """One region of a panoptic map.
-
-    Attributes:
-        id: its value in the panoptic map, from 1.
-        name: first name of its class.
-        category_id: position of its class in the vocabulary.
-        is_thing: a countable object; else stuff, at most one segment a class.
-        score: probability of its class, 0..1.
-        area: pixels.
-        box: (x0, y0, x1, y1) in pixels; x1 and y1 lie just outside.
-    """
-
-    id: int
-    name: str
-    category_id: int
-    is_thing: bool
-    score: float
-    area: int
-    box: tuple[int, int, int, int]
+if TYPE_CHECKING:
+    import supervision
 
 
-@dataclass(frozen=True, eq=False)
-class Instances:
-    """Objects found, each with its own mask; masks may overlap.
-
-    Attributes:
-        masks: (N, H, W) bool.
-        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels.
-        scores: (N,) float32, 0..1.
-        category_ids: (N,) int64, positions in the vocabulary.
-    """
-
-    masks: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    category_ids: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = len(self.scores)
-        if self.masks.ndim != 3 or self.masks.dtype != bool:
-            raise ValueError(f"instance masks are an (N, H, W) bool array, not {self.masks.dtype} {self.masks.shape}")
-        if (len(self.masks), self.boxes.shape, self.category_ids.shape) != (count, (count, 4), (count,)):
-            raise ValueError(
-                f"{count} scores do not fit {len(self.masks)} masks, boxes of shape {self.boxes.shape} "
-                f"and {len(self.category_ids)} classes"
-            )
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, which: np.ndarray) -> Instances:
-        """The instances that a bool or index array selects."""
-        return Instances(self.masks[which], self.boxes[which], self.scores[which], self.category_ids[which])
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The result for one picture; a task that was switched off is None.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB: the picture itself.
-        vocabulary: the classes that were asked for; every category id is a position in it.
-        panoptic: (H, W) int32, a segment's id at each of its pixels, 0 where there is none.
-        segments: the segments of the panoptic map.
-        instances: objects with a mask each.
-        semantic: (H, W) integers, the most probable class of every pixel.
-        random_weights: the model was not trained; nothing here means anything.
-
-    Raises:
-        ValueError: a shape, id or class does not fit, or there is no result at all.
-    """
-
-    image: np.ndarray
-    vocabulary: Vocabulary
-    panoptic: np.ndarray | None = None
-    segments: tuple[Segment, ...] = ()
-    instances: Instances | None = None
-    semantic: np.ndarray | None = None
-    random_weights: bool = False
-
-    def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ValueError(f"the image is an (H, W, 3) uint8 array, not {self.image.dtype} {self.image.shape}")
-        if self.panoptic is None and self.semantic is None and self.instances is None:
-            raise ValueError(
-                "there is no result; switch on PANOPTIC_ON, INSTANCE_ON or SEMANTIC_ON in MODEL.MASK_FORMER.TEST"
-            )
-        for name, values in (("panoptic map", self.panoptic), ("semantic map", self.semantic)):
-            if values is not None and values.shape != self.size:
-                raise ValueError(f"the {name} has shape {values.shape}, the image {self.size}")
-        if self.instances is not None and self.instances.masks.shape[1:] != self.size:
-            raise ValueError(f"instance masks have shape {self.instances.masks.shape[1:]}, the image {self.size}")
-        self._check_segments()
-        self._check_classes()
-
-    def _check_segments(self) -> None:
-        ids = [segment.id for segment in self.segments]
-        in_map = set() if self.panoptic is None else set(np.unique(self.panoptic).tolist()) - {0}
-        if len(set(ids)) != len(ids) or set(ids) != in_map:
-            raise ValueError(f"the segments' ids {ids} are not those of the panoptic map, {sorted(in_map)}")
-
-    def _check_classes(self) -> None:
-        used = [segment.category_id for segment in self.segments]
-        if self.instances is not None:
-            used += self.instances.category_ids.tolist()
-        if self.semantic is not None:
-            used += [int(self.semantic.min()), int(self.semantic.max())]
-        for category_id in used:
-            if not 0 <= category_id < len(self.vocabulary):
-                raise ValueError(f"class {category_id} is not among the vocabulary's {len(self.vocabulary)}")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.image.shape[0], self.image.shape[1]
+class Segmentation(Result):
+    """The result for one picture, and the forms in which it leaves the program; the data are those of `Result`."""
 
     def above(self, score: float) -> Segmentation:
         """The same without the segments and instances whose score is below `score`; the semantic map is kept."""
@@ -140,13 +34,6 @@ class Segmentation:
             panoptic = np.where(np.isin(panoptic, [segment.id for segment in kept]), panoptic, 0)
         instances = None if self.instances is None else self.instances[self.instances.scores >= score]
         return replace(self, panoptic=panoptic, segments=kept, instances=instances)
-
-    def semantic_areas(self) -> list[tuple[int, int]]:
-        """(class, pixels) of every class in the semantic map, largest first; empty without one."""
-        if self.semantic is None:
-            return []
-        classes, areas = np.unique(self.semantic, return_counts=True)
-        return sorted(zip(classes.tolist(), areas.tolist(), strict=True), key=lambda pair: -pair[1])
 
     def names(self) -> list[str]:
         """Names of the classes that `draw` shows, each once."""
@@ -158,24 +45,40 @@ class Segmentation:
             found = [] if self.instances is None else self.instances.category_ids.tolist()
         return [self.vocabulary.categories[category_id].name for category_id in dict.fromkeys(found)]
 
-    def draw(self, alpha: float = 0.7) -> np.ndarray:
+    def draw(self, style: DrawStyle = DEFAULT_STYLE, **choices: Any) -> np.ndarray:
         """The picture with the panoptic result painted over it; without one the semantic map, else the instances.
 
+            result.draw(alpha=0.5, scores=True, labels="legend")
+
         Args:
-            alpha: opacity of the colours, 0..1.
+            style: everything that can be chosen.
+            choices: fields of `DrawStyle` to change in it.
 
         Returns:
-            (H, W, 3) uint8, RGB.
-        """
-        return output.draw(self, alpha)
+            (H, W, 3) uint8, RGB; (H, W, 4) RGBA of a transparent style. A legend or the picture beside it make it
+            larger.
 
-    def save(self, path: str | Path, alpha: float = 0.7) -> None:
-        """Draw into an image file, atomically.
+        Raises:
+            ValueError: a choice is not one that there is, or names a class or a view that the result has not.
+        """
+        return draw_result(self, replace(style, **choices))
+
+    def _repr_png_(self) -> bytes:
+        return notebook_png(self)
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self)
+
+    def __repr__(self) -> str:
+        return summary(self)
+
+    def save(self, path: str | Path, style: DrawStyle = DEFAULT_STYLE, **choices: Any) -> None:
+        """Draw into an image file, atomically; the style as in `draw`.
 
         Raises:
             ValueError: the file name has no suffix of an image format.
         """
-        output.save_picture(path, self.draw(alpha))
+        save_picture(path, self.draw(style, **choices))
 
     def to_coco_panoptic(self, folder: str | Path, name: str = "image", image_id: int = 1) -> tuple[Path, Path]:
         """Write the panoptic result as the COCO panoptic tools read it: `name.png` and `name.json`.
@@ -188,52 +91,68 @@ class Segmentation:
         Raises:
             ValueError: there is no panoptic result.
         """
-        return output.write_coco_panoptic(self, Path(folder), name, image_id)
+        return write_coco_panoptic(self, Path(folder), name, image_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON: sizes, segments, instances (without masks), class areas."""
-        return output.to_dict(self)
+        return result_to_dict(self)
 
     def table(self) -> str:
         """A text table of what `draw` shows, largest first (instances: most certain first)."""
-        return output.table(self)
+        return result_table(self)
 
+    def export(
+        self,
+        folder: str | Path,
+        format: str,
+        name: str = "image.jpg",
+        view: View | None = None,
+        tolerance: float = DEFAULT_TOLERANCE,
+    ) -> list[Path]:
+        """Write the result as other programs read it; `fcclip.formats.registry` has the same for many pictures.
 
-def describe_segments(
-    panoptic: np.ndarray, records: Iterable[Mapping[str, Any]], scores: Iterable[float], vocabulary: Vocabulary
-) -> tuple[Segment, ...]:
-    """Complete a model's segment records with names, areas and boxes.
+        Args:
+            folder: where the files go.
+            format: "coco-panoptic", "coco-instances", "coco-polygons", "yolo", "labelme", "label-studio",
+                "label-studio-polygons", "class-ids", "cityscapes-ids", "ade20k-ids", "masks", "cutouts", "csv" or
+                "geojson" (`FORMATS`).
+            name: the picture's file name, by which the files refer to it and after which they are named.
+            view: what is written, "panoptic", "semantic" or "instances"; None for what suits the format.
+            tolerance: pixels by which polygons may deviate from their masks, to have fewer corners; 0 is exact.
 
-    Args:
-        panoptic: (H, W) integers, segment ids.
-        records: with `id`, `category_id` (position in the vocabulary) and `isthing`.
-        scores: a probability a record.
-        vocabulary: names the classes.
+        Returns:
+            The files.
 
-    Returns:
-        A segment a record, in the same order.
+        Raises:
+            ValueError: there is no such format, or the result has not what it needs.
+        """
+        writer = open_format(format, folder, WriterOptions(view, tolerance))
+        written = writer.add(self, name)
+        return [*written, *writer.finish()]
 
-    Raises:
-        ValueError: a record's id has no pixel.
-    """
-    extents = ndimage.find_objects(panoptic.astype(np.int32, copy=False))
-    areas = np.bincount(panoptic.ravel())
-    segments = []
-    for record, score in zip(records, scores, strict=True):
-        index = int(record["id"])
-        extent = extents[index - 1] if 0 < index <= len(extents) else None
-        if extent is None:
-            raise ValueError(f"segment {index} has no pixel in the panoptic map")
-        rows, columns = extent
-        segments.append(
-            Segment(
-                id=index,
-                name=vocabulary.categories[record["category_id"]].name,
-                category_id=int(record["category_id"]),
-                is_thing=bool(record["isthing"]),
-                score=float(score),
-                area=int(areas[index]),
-                box=(columns.start, rows.start, columns.stop, rows.stop),
-            )
-        )
-    return tuple(segments)
+    def to_supervision(self, view: View | None = None) -> supervision.Detections:
+        """The objects as `supervision.Detections`: boxes, masks, scores, class ids and `data["class_name"]`.
+
+        Args:
+            view: "panoptic", "semantic" or "instances"; by default instances where there are any.
+
+        Raises:
+            ModuleNotFoundError: supervision is not installed.
+        """
+        return to_supervision(self, view)
+
+    def to_hf(self) -> dict[str, Any]:
+        """What `post_process_panoptic_segmentation` of Hugging Face's Transformers returns.
+
+        Returns:
+            `segmentation`, an (H, W) int32 tensor of segment ids, and `segments_info`, with `id`, `label_id` (position
+            in the vocabulary), `was_fused` (true for stuff) and `score` per segment.
+
+        Raises:
+            ValueError: there is no panoptic result.
+        """
+        return to_hf(self)
+
+    def to_hf_pipeline(self, view: View | None = None) -> list[dict[str, Any]]:
+        """What `pipeline("image-segmentation")` of Transformers returns: `score`, `label`, `mask` (PIL) per segment."""
+        return to_hf_pipeline(self, view)

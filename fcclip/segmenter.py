@@ -14,11 +14,13 @@ from detectron2.modeling import build_model
 
 from fcclip.config import get_cfg, validate
 from fcclip.data.resizing import ResizeShorterSide
+from fcclip.files.folders import find_config
 from fcclip.files.images import ImageLike, to_rgb
+from fcclip.formats.result import Instances, Segment, describe_segments
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
-from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
+from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
 from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
@@ -115,7 +117,7 @@ class Segmenter:
         """Build the model of a YAML file and load its weights.
 
         Args:
-            config_file: a file of this project or of the published release.
+            config_file: a file of this project or of the published release; `configs/...` is found from any folder.
             opts: keys and values in turn that override the file's, such as `("INPUT.MIN_SIZE_TEST", "640")`.
             weights: checkpoint to load instead of the file's MODEL.WEIGHTS.
             device: "cpu", "cuda", "cuda:1", "mps"; by default the GPU where there is one.
@@ -425,7 +427,7 @@ def read_config(
 ) -> CfgNode:
     """The configuration of a model for inference; arguments and errors as in `Segmenter.from_config`."""
     cfg = get_cfg()
-    cfg.merge_from_file(config_file)
+    cfg.merge_from_file(find_config(config_file))
     cfg.MODEL.FC_CLIP.RELEASE_TEXT_TOWER = True  # unless the options say otherwise; files may be those of trainings
     if random_weights:
         cfg.MODEL.WEIGHTS = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""

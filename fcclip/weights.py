@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
-# Two tensors of an FC-CLIP with the widths of its CLIP: of the first stage of its image tower, of its embeddings.
+# Tensors of an FC-CLIP as wide as its CLIP: as the first stage of the image tower, as the embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
+POOLING = "sem_seg_head.predictor._mask_pooling_proj.1.weight"
 QUERIES = "sem_seg_head.predictor.query_feat.weight"
 CLIPS = {
     (192, 768): "convnext_large_d_320",
@@ -106,7 +107,7 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     if is_published(state):
         raise ValueError(
             f"{path} is a checkpoint as published with mmsegmentation; convert it first: "
-            f"python tools/convert_checkpoint.py {path} OUTPUT"
+            f"python -m fcclip convert {path} OUTPUT"
         )
     expected = model.state_dict()
     state = _drop_stale_constants(state, expected)
@@ -176,8 +177,8 @@ def _explain_misfit(state: dict[str, Tensor], expected: dict[str, Any]) -> str:
     trained_with, present = CLIPS.get(_widths(state)), CLIPS.get(_widths(expected), "another CLIP")
     if trained_with and trained_with != present:
         return (
-            f"it was trained with the CLIP {trained_with}, and the configuration has {present}; choose the one of its "
-            "CLIP (configs/coco/panoptic-segmentation/fcclip)"
+            f"it was trained with the CLIP {trained_with}, and the configuration has {present}; choose the "
+            "configuration of its CLIP (configs/coco/panoptic-segmentation/fcclip)"
         )
     if state[QUERIES].shape != expected[QUERIES].shape:
         return f"it has {len(state[QUERIES])} queries; set MODEL.MASK_FORMER.NUM_OBJECT_QUERIES to that"
@@ -186,9 +187,9 @@ def _explain_misfit(state: dict[str, Tensor], expected: dict[str, Any]) -> str:
 
 def _system(state: dict[str, Any]) -> str:
     """Which system the tensors are of; "" if that is not known."""
-    if FIRST_STAGE in state and EMBEDDING in state:
+    if POOLING in state:
         return "FC-CLIP"
-    if FIRST_STAGE in state:
+    if QUERIES in state:
         return "Mask2Former, which has no CLIP"
     is_zero_shot = any(key.startswith(("decoder.", "decoders.", "descriptor.")) for key in state)
     return "ZegCLIP or Cascade-CLIP" if is_zero_shot else ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcclip.files.cache import cache_directory
+from fcclip.files.folders import cache_directory, configs_folder
 
 WEIGHT_SUFFIXES = (".pth", ".safetensors", ".pt", ".bin")
 CONFIG_SUFFIXES = (".yaml", ".yml")
-CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "coco" / "panoptic-segmentation" / "fcclip"
+CONFIGS = configs_folder() / "coco" / "panoptic-segmentation" / "fcclip"
 
 # The checkpoints of the FC-CLIP release, all trained on COCO panoptic -> their configurations.
 PUBLISHED = {

@@ -1,16 +1,37 @@
-"""requirements.txt and pyproject.toml ask for the same packages."""
+"""What pip is asked for, in pyproject.toml and in requirements.txt."""
 
-import re
-from pathlib import Path
+from importlib import metadata
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+import pytest
+from packaging.requirements import Requirement
+
+from tests.tiny import REPOSITORY
+from tools import requirements
 
 
 def test_requirements_equal_the_dependencies_of_the_package() -> None:
-    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
-    required = [line for line in lines if line and not line.startswith("#")]
-    block = re.search(
-        r"^dependencies = \[(.*?)^\]", (REPOSITORY / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert block is not None
-    assert sorted(required) == sorted(re.findall(r'^\s*"(.+)",$', block.group(1), re.MULTILINE))
+    written = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+    assert written == requirements.requirements(), "run python tools/requirements.py"
+
+
+@pytest.mark.parametrize("line", requirements.dependencies())
+def test_what_is_installed_lies_within_the_bounds(line: str) -> None:
+    requirement = Requirement(line)
+    assert requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+
+
+def test_the_lowest_versions_are_those_of_the_lower_bounds() -> None:
+    lowest = [Requirement(line) for line in requirements.lowest().splitlines()]
+    for line, exact in zip(requirements.dependencies(), lowest, strict=True):
+        requirement = Requirement(line)
+        [pin] = exact.specifier
+        assert exact.name == requirement.name
+        assert pin.operator == "=="
+        assert f">={pin.version}" in str(requirement.specifier)
+
+
+def test_a_dependency_without_bounds_is_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "pyproject.toml").write_text('dependencies = [\n    "torch>=2.6,<3",\n    "numpy>=1.26",\n]\n')
+    monkeypatch.setattr(requirements, "REPOSITORY", tmp_path)
+    with pytest.raises(ValueError, match=r'"numpy>=1.26" in pyproject.toml is not of the form NAME>=LOWEST,<UNTRIED'):
+        requirements.dependencies()

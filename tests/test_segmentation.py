@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
-from fcclip.segmentation import Instances, Segment, Segmentation, describe_segments
+from fcclip.formats.result import Instances, Segment, describe_segments
+from fcclip.segmentation import Segmentation
 from fcclip.vocabulary import Category, Vocabulary
 
 VOCABULARY = Vocabulary.from_string("cat,kitten; dog; sky,clouds=stuff")

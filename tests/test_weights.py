@@ -135,3 +135,39 @@ def test_checkpoint_of_a_training_wants_its_clip(tmp_path, state) -> None:
         ValueError, match=r"trained\.pth was trained with another CLIP \(SHA-256 .*; set MODEL\.FC_CLIP"
     ):
         load_weights(other, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: {"visual.conv1.weight": torch.ones(1)},
+            "it is a CLIP alone; give it as MODEL.FC_CLIP",
+        ),
+        (
+            lambda s: {
+                **s,
+                "sem_seg_head.pixel_decoder.adapter_1.weight": torch.ones(32, 256, 1, 1),
+                "void_embedding.weight": torch.ones(1, 1024),
+            },
+            "it was trained with the CLIP RN50, and the configuration has another CLIP",
+        ),
+        (
+            lambda s: {k: v for k, v in s.items() if "_mask_pooling_proj" not in k},
+            "it is a checkpoint of Mask2Former, which has no CLIP, and the configuration is of FC-CLIP",
+        ),
+        (lambda s: {"descriptor.project.weight": torch.ones(1)}, "it is a checkpoint of ZegCLIP or Cascade-CLIP"),
+        (
+            lambda s: {**s, "sem_seg_head.predictor.query_feat.weight": torch.ones(7, 32)},
+            "it has 7 queries; set MODEL.MASK_FORMER.NUM_OBJECT_QUERIES",
+        ),
+        (
+            lambda s: {**s, "void_embedding.weight": s["void_embedding.weight"].to(torch.int32)},
+            r"1 tensors are torch\.int32 instead of torch\.float32 \(e\.g\. void_embedding\.weight\)",
+        ),
+    ],
+)
+def test_another_checkpoint_is_named_for_what_it_is(tmp_path, state, change, message) -> None:
+    torch.save(change(dict(state)), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=rf"other\.pth does not fit this model: {message}"):
+        load_weights(tiny_model(seed=1), tmp_path / "other.pth")

@@ -16,9 +16,10 @@ from torch import Tensor
 from fcclip.clip.loading import load_clip
 from fcclip.clip.paged_weights import PagedWeights
 from fcclip.clip.text_tower import embedding_width, encode_text, text_parameters, text_tower, text_weights
-from fcclip.files.cache import TextCache, cache_directory
+from fcclip.files.cache import TextCache
 from fcclip.files.checkpoints import holds_prefix
 from fcclip.files.fingerprint import fingerprint_tensors
+from fcclip.files.folders import cache_directory
 from fcclip.text import TEMPLATES, NameEmbedder
 
 logger = logging.getLogger(__name__)

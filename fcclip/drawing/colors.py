@@ -16,7 +16,7 @@ SHADES = ((255, 0.28), (0, 0.28), (255, 0.48), (0, 0.48), (255, 0.14), (0, 0.14)
 def class_color(index: int) -> RGB:
     """The palette's colour of class `index`: always the same, and far from those of its neighbours."""
     lightness, chroma = PALETTE_TONES[index % len(PALETTE_TONES)]
-    return _oklch_to_rgb(lightness, chroma, math.radians(25 + GOLDEN_ANGLE * index))
+    return oklch_to_rgb(lightness, chroma, math.radians(25 + GOLDEN_ANGLE * index))
 
 
 def vary_color(color: RGB, index: int) -> RGB:
@@ -28,7 +28,7 @@ def vary_color(color: RGB, index: int) -> RGB:
     return red, green, blue
 
 
-def _oklch_to_rgb(lightness: float, chroma: float, hue: float) -> RGB:
+def oklch_to_rgb(lightness: float, chroma: float, hue: float) -> RGB:
     """OKLCH (hue in radians) to sRGB, clipped. Source: B. Ottosson, "A perceptual color space", 2020."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3

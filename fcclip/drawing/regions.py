@@ -1,50 +1,31 @@
-"""Draw a map of labelled regions over a picture: colours, boundaries, and names where they can be read."""
+"""Draw a map of labelled regions over a picture: colours, boundaries, boxes and names."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from fcclip.drawing.colors import RGB
+from fcclip.drawing.labels import OFF_WHITE, Box, Region, draw_labels
+from fcclip.drawing.style import DEFAULT_STYLE, DrawStyle
+from fcclip.drawing.text import TextLine
 
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 are outside
-
-OFF_WHITE: RGB = (255, 255, 240)
 BANNER_COLOR: RGB = (176, 32, 36)
-LEAST_LABELLED_SHARE = 0.1  # a region that covers less than this share of its own label gets none
-LABEL_PLACES = 4  # spots inside a region that are tried for its label
-LABEL_SHIFTS = 6  # then: steps up and down from the best of them
-MAX_PLACING_SIDE = 256  # regions are thinned to about this size to look for a label's spot
-
-
-@dataclass(frozen=True)
-class Region:
-    """How one value of a label map is drawn.
-
-    Attributes:
-        value: the value in the map.
-        label: text to write on it; "" for none.
-        color: RGB, 0..255.
-        is_thing: things are labelled after stuff, so that their names lie on top.
-    """
-
-    value: int
-    label: str
-    color: RGB
-    is_thing: bool = True
+OPAQUE = 255
 
 
 def draw_regions(
-    image: np.ndarray, label_map: np.ndarray, regions: Sequence[Region], alpha: float = 0.7, banner: str = ""
+    image: np.ndarray,
+    label_map: np.ndarray,
+    regions: Sequence[Region],
+    style: DrawStyle = DEFAULT_STYLE,
+    banner: str = "",
 ) -> np.ndarray:
     """Paint regions over a picture, outline them and write their labels.
 
@@ -52,28 +33,28 @@ def draw_regions(
         image: (H, W, 3) uint8, RGB.
         label_map: (H, W) non-negative integers; values without a region are left as they are in the picture.
         regions: how to draw which value.
-        alpha: opacity of the colours, 0..1.
+        style: what can be chosen; a legend, the palette and the picture beside it are not drawn here.
         banner: a warning to write across the top; "" for none.
 
     Returns:
-        (H, W, 3) uint8, RGB, a new array.
-
-    Raises:
-        ValueError: `alpha` is outside 0..1.
+        (H, W, 3) uint8 RGB, or (H, W, 4) RGBA of a transparent style; a new array.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is an opacity between 0 and 1, not {alpha}")
-    painted = _paint(image, label_map, regions, alpha)
-    canvas = Image.fromarray(painted)
-    taken: list[Box] = []
-    size = _font_size(*image.shape[:2])
-    if banner:
-        taken.append(_draw_banner(canvas, banner, size))
-    _draw_labels(canvas, label_map, regions, size, taken)
+    canvas = Image.fromarray(_paint(image, label_map, regions, style))
+    size = font_size(*image.shape[:2])
+    if style.boxes:
+        _draw_boxes(canvas, label_map, regions)
+    taken = [_draw_banner(canvas, banner, size)] if banner else []
+    if style.labels in ("on", "both"):
+        draw_labels(canvas, label_map, regions, size, taken, Path(style.font) if style.font else None)
     return np.array(canvas)
 
 
-def _paint(image: np.ndarray, label_map: np.ndarray, regions: Sequence[Region], alpha: float) -> np.ndarray:
+def font_size(height: int, width: int) -> int:
+    """Text size in pixels for a picture of this size."""
+    return max(10, round(math.sqrt(height * width) / 45))
+
+
+def _paint(image: np.ndarray, label_map: np.ndarray, regions: Sequence[Region], style: DrawStyle) -> np.ndarray:
     """Blend in the colours, and trace the boundaries between regions."""
     largest = int(label_map.max(initial=0))
     colors = np.zeros((largest + 1, 3), np.uint8)
@@ -83,153 +64,64 @@ def _paint(image: np.ndarray, label_map: np.ndarray, regions: Sequence[Region], 
             colors[region.value] = region.color
             drawn[region.value] = True
     covered = drawn[label_map]
-    blended = cv2.addWeighted(np.ascontiguousarray(image), 1 - alpha, colors[label_map], alpha, 0)
-    painted = np.where(covered[..., None], blended, image)
-    visible = np.where(covered, label_map + 1, 0)  # 0: not drawn
-    painted[_boundaries(visible)] = OFF_WHITE
-    return painted
+    colored = colors.take(label_map, axis=0)
+    edges = _boundaries(np.where(covered, label_map + 1, 0), twice=style.outlines)  # 0: not drawn
+    if style.outlines:
+        edges &= covered
+    ground = np.zeros_like(image) if style.transparent else np.ascontiguousarray(image)
+    painted = ground.copy()
+    if not style.outlines:
+        blended = colored if style.transparent else cv2.addWeighted(ground, 1 - style.alpha, colored, style.alpha, 0)
+        cv2.copyTo(blended, covered.view(np.uint8), painted)
+    painted[edges] = colored[edges] if style.outlines else OFF_WHITE
+    if not style.transparent:
+        return painted
+    fill = 0 if style.outlines else round(OPAQUE * style.alpha)
+    opacity = np.where(edges, OPAQUE, np.where(covered, fill, 0)).astype(np.uint8)
+    return np.dstack([painted, opacity])
 
 
-def _boundaries(label_map: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels at which the label changes; thicker in larger pictures."""
+def _line_width(shape: tuple[int, ...]) -> int:
+    """Pixels; more in larger pictures."""
+    return max(1, round(math.sqrt(shape[0] * shape[1]) / 500))
+
+
+def _boundaries(label_map: np.ndarray, twice: bool = False) -> np.ndarray:
+    """(H, W) bool: pixels at which the label changes; `twice` as thick, for lines on both sides."""
     edges = np.zeros(label_map.shape, np.uint8)
     edges[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
     edges[1:] |= label_map[1:] != label_map[:-1]
-    thickness = max(1, round(math.sqrt(label_map.size) / 500))
-    return cv2.dilate(edges, np.ones((thickness, thickness), np.uint8)).astype(bool)
+    thickness = _line_width(label_map.shape)
+    middle = -1
+    if twice:
+        middle = thickness  # the edge is the first pixel of its right side
+        thickness = 2 * (middle + 1)
+    return cv2.dilate(edges, np.ones((thickness, thickness), np.uint8), anchor=(middle, middle)).astype(bool)
 
 
-def _draw_labels(
-    canvas: Image.Image, label_map: np.ndarray, regions: Sequence[Region], size: int, taken: list[Box]
-) -> None:
-    """Write the labels; small regions choose their spot first, things are drawn last."""
+def _draw_boxes(canvas: Image.Image, label_map: np.ndarray, regions: Sequence[Region]) -> None:
+    """Draw the boxes of things, in their colours."""
     extents = ndimage.find_objects(label_map.astype(np.int32, copy=False))
-    jobs = []
+    drawing = ImageDraw.Draw(canvas)
+    width = _line_width(label_map.shape) + 1
     for region in regions:
         extent = extents[region.value - 1] if 0 < region.value <= len(extents) else None
-        if region.label and extent is not None:
-            mask = label_map[extent] == region.value
-            jobs.append((int(np.count_nonzero(mask)), region, extent, mask))
-    placed = []
-    for area, region, extent, mask in sorted(jobs, key=lambda job: job[0]):
-        font = _font(max(9, min(size, round(math.sqrt(area) / 2.5))))
-        label_size = _label_size(region.label, font)
-        if area < LEAST_LABELLED_SHARE * label_size[0] * label_size[1]:
+        if not region.is_thing or extent is None:
             continue
-        box = _place_label(label_size, extent, mask, canvas.size, taken)
-        taken.append(box)
-        placed.append((region, font, box))
-    drawing = ImageDraw.Draw(canvas, "RGBA")
-    for region, font, box in sorted(placed, key=lambda item: item[0].is_thing):
-        _draw_label(drawing, region, font, box)
-
-
-def _draw_label(drawing: ImageDraw.ImageDraw, region: Region, font: ImageFont.FreeTypeFont, box: Box) -> None:
-    """White text on a dark shade of the region's colour."""
-    red, green, blue = (channel * 2 // 9 for channel in region.color)
-    x0, y0, x1, y1 = box
-    drawing.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), radius=(y1 - y0) // 4, fill=(red, green, blue, 205))
-    center = ((x0 + x1) / 2, (y0 + y1) / 2)
-    drawing.text(center, region.label, font=font, anchor="mm", fill=(*OFF_WHITE, 255))
-
-
-def _label_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[int, int]:
-    """(width, height) of a label with its margin, in pixels."""
-    left, top, right, bottom = font.getbbox(text, anchor="mm")
-    margin = max(1, round(font.size / 5))
-    return math.ceil(right - left) + 3 * margin, math.ceil(bottom - top) + 2 * margin
-
-
-def _place_label(
-    size: tuple[int, int],
-    extent: tuple[slice, ...],
-    mask: np.ndarray,
-    canvas_size: tuple[int, int],
-    taken: Sequence[Box],
-) -> Box:
-    """Choose the box of a label: in the widest part of its region, clear of the others where there is room.
-
-    Args:
-        size: (width, height) of the label.
-        extent: rows and columns of the picture that `mask` shows.
-        mask: the region there, bool.
-        canvas_size: (width, height) of the picture.
-        taken: boxes of the labels that have been placed.
-    """
-    rows, columns = extent
-    centers = [(x + columns.start, y + rows.start) for x, y in _widest_spots(mask)]
-    x, y = centers[0]
-    steps = [sign * step for step in range(1, LABEL_SHIFTS + 1) for sign in (-1, 1)]
-    centers += [(x, y + step * size[1]) for step in steps]
-    boxes = [_box_around(center, size, canvas_size) for center in centers]
-    overlaps = [sum(_overlap(box, other) for other in taken) for box in boxes]
-    return boxes[overlaps.index(min(overlaps))]
-
-
-def _widest_spots(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Centres (x, y) of the largest discs inside a mask, largest first, at most `LABEL_PLACES`."""
-    step = max(1, max(mask.shape) // MAX_PLACING_SIDE)
-    thinned = mask[::step, ::step].astype(np.uint8)
-    if not thinned.any():  # thinning missed a region of single pixels
-        y, x = np.argwhere(mask)[0]
-        return [(int(x), int(y))]
-    # A border of zeros: the edge of the picture bounds a region like any other.
-    distance = cv2.distanceTransform(np.pad(thinned, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    least = float(distance.max()) / 2
-    spots = []
-    for _ in range(LABEL_PLACES):
-        radius = float(distance.max())
-        if radius < least:
-            break
-        ridge = np.argwhere(distance >= 0.98 * radius)  # in a long region many discs are as large
-        y, x = ridge[np.square(ridge - ridge.mean(axis=0)).sum(axis=1).argmin()].tolist()
-        spots.append((x * step, y * step))
-        cv2.circle(distance, (x, y), max(1, math.ceil(1.5 * radius)), 0.0, thickness=-1)
-    return spots
-
-
-def _box_around(center: tuple[int, int], size: tuple[int, int], canvas_size: tuple[int, int]) -> Box:
-    """A box of `size` (width, height) around `center`, moved into the picture."""
-    x0, y0 = (
-        max(0, min(round(middle - length / 2), whole - length))
-        for middle, length, whole in zip(center, size, canvas_size, strict=True)
-    )
-    return x0, y0, x0 + size[0], y0 + size[1]
-
-
-def _overlap(first: Box, second: Box) -> int:
-    """Pixels that two boxes share."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(0, width) * max(0, height)
+        rows, columns = extent
+        x0, y0, x1, y1 = region.box or (columns.start, rows.start, columns.stop, rows.stop)
+        color = region.color if canvas.mode == "RGB" else (*region.color, OPAQUE)
+        drawing.rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=width)
 
 
 def _draw_banner(canvas: Image.Image, text: str, size: int) -> Box:
     """Write `text` across the top of the picture, as large as its width allows."""
-    font = _font(size)
-    while font.getlength(text) > canvas.width - size and font.size > 6:
-        font = _font(round(font.size) - 1)
-    box = (0, 0, canvas.width, min(canvas.height, math.ceil(1.7 * font.size)))
-    drawing = ImageDraw.Draw(canvas)
-    drawing.rectangle((0, 0, box[2] - 1, box[3] - 1), fill=BANNER_COLOR)
-    drawing.text((canvas.width / 2, box[3] / 2), text, font=font, anchor="mm", fill=OFF_WHITE)
+    line = TextLine(text, size)
+    while line.width > canvas.width - size and line.size > 6:
+        line = TextLine(text, line.size - 1)
+    box = (0, 0, canvas.width, min(canvas.height, math.ceil(1.7 * line.size)))
+    color = BANNER_COLOR if canvas.mode == "RGB" else (*BANNER_COLOR, OPAQUE)
+    ImageDraw.Draw(canvas).rectangle((0, 0, box[2] - 1, box[3] - 1), fill=color)
+    baseline = (box[3] - line.height) / 2 + line.ascent
+    line.draw(canvas, (canvas.width - line.width) / 2, baseline, OFF_WHITE)
     return box
-
-
-def _font_size(height: int, width: int) -> int:
-    """Text size in pixels for a picture of this size."""
-    return max(10, round(math.sqrt(height * width) / 45))
-
-
-@lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, as matplotlib ships it (many alphabets); else Pillow's own font."""
-    spec = importlib.util.find_spec("matplotlib")  # finds the folder without importing matplotlib
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if path.is_file():
-            return ImageFont.truetype(str(path), size)
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType; install Pillow from the package index")
-    return font

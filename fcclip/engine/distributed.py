@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
@@ -65,7 +67,7 @@ def launch(
         What `main` returns; None where processes were started.
 
     Raises:
-        ValueError: there are fewer GPUs than processes.
+        ValueError: there are fewer GPUs than processes, or the port of `dist_url` is in use.
     """
     on_gpu = torch.device(device).type == "cuda"
     place = rank_from_environment(os.environ)
@@ -75,8 +77,45 @@ def launch(
     if world_size == 1:
         return main(*args)
     first = ProcessRank(machine_rank * num_gpus, world_size, 0, num_gpus, dist_url)
-    torch.multiprocessing.spawn(_spawned, (first, on_gpu, main, args), nprocs=num_gpus)
+    if machine_rank == 0:
+        require_free_port(dist_url)
+    processes: Any = torch.multiprocessing.spawn(_spawned, (first, on_gpu, main, args), nprocs=num_gpus, join=False)
+    try:
+        while not processes.join():
+            continue
+    except KeyboardInterrupt:
+        for process in processes.processes:  # each puts away what it is doing
+            if process.is_alive():
+                process.terminate()
+        for process in processes.processes:
+            process.join()
+        raise
     return None
+
+
+def require_free_port(url: str) -> None:
+    """See that the first process can listen where the others will look for it.
+
+    Raises:
+        ValueError: another program listens there, or the address is none.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "tcp" or not parts.hostname or port is None:
+        raise ValueError(f"--dist-url {url} is no address; give one like tcp://127.0.0.1:29500")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("", port))
+            listener.listen()
+        except OSError as error:
+            raise ValueError(
+                f"port {port} of --dist-url is in use ({error.strerror}), perhaps by another training of yours; choose "
+                f"another one, such as --dist-url tcp://{parts.hostname}:{port % 60000 + 1025}"
+            ) from error
 
 
 def rank_from_environment(environment: Mapping[str, str]) -> ProcessRank | None:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def dry_run(cfg: CfgNode, trainer_type: type[Trainer] = Trainer) -> None:
     """Judge the datasets and open every file of them, build all, train one step, segment one image of each test set.
 
-    Nothing is written to OUTPUT_DIR but the log and the configuration.
+    Nothing is written to OUTPUT_DIR but the log.
 
     Raises:
         FileNotFoundError, ValueError: a file of a dataset is missing or wrong.

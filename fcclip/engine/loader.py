@@ -8,6 +8,7 @@ wait for a partner of the same orientation.
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -112,6 +113,7 @@ class TrainLoader:
             num_workers=self._num_workers,
             # Else the loader would draw its seed from the global generator, which the losses draw from.
             generator=torch.Generator(),
+            worker_init_fn=_leave_interrupts_to_the_parent,
             **workers,
         )
         return iter(loader)
@@ -198,6 +200,11 @@ class _Stream(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         return self._make()
+
+
+def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the training ends its workers itself, when an iteration is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(sample: Any) -> Any:

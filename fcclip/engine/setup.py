@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
 from detectron2.utils import comm
+from detectron2.utils.collect_env import collect_env_info
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
+from fcclip.clip.base import CLIP_PREFIX
+from fcclip.commands.errors import add_debug_flag
 from fcclip.config import get_cfg, validate
 from fcclip.data.datasets.custom import register_custom_datasets
+from fcclip.files.atomic import write_text
+from fcclip.files.checkpoints import holds_prefix, require_weight_file
+from fcclip.files.folders import find_config
+from fcclip.files.places import require_writable_folder
+
+logger = logging.getLogger(__name__)
+
+# Where the CLIPs of PanoShapes come from, which are not on the network.
+HOME_MADE_CLIPS = {
+    "panoshapes_convnext_atto": "train it: python tools/train_panoshapes_clip.py, or start "
+    "from the model that comes with the package: MODEL.WEIGHTS fcclip/assets/panoshapes/fcclip_small.safetensors",
+    "panoshapes_vit": "train it: python tools/train_panoshapes_clip.py --recipe vit --output output/panoshapes_vit",
+}
+# What a training leaves in its OUTPUT_DIR.
+TRACES = ("last_checkpoint", "model_*.pth", "metrics.json")
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    """The flags of Detectron2's training scripts, and --dry-run."""
+def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The flags of Detectron2's training scripts, --dry-run and --debug; `prog` is the command that --help names."""
     parser = argparse.ArgumentParser(
+        prog=prog,
         description="Train or evaluate a model. Under torchrun, or in an srun of several tasks, the flags of processes "
-        "and machines are not needed."
+        "and machines are not needed.",
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file of configs/")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        type=lambda path: str(find_config(path)),
+        metavar="FILE",
+        help="a YAML file, or the path of one in configs/",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR, if any")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
     parser.add_argument(
@@ -38,6 +65,7 @@ def argument_parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where the processes meet: tcp://HOST:PORT of the first machine (default: %(default)s)",
     )
+    add_debug_flag(parser)
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="configuration keys and their values, at the end"
     )
@@ -66,12 +94,61 @@ def load_config(args: argparse.Namespace) -> CfgNode:
             "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
             "on the CPU"
         )
+    if args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file() and not Path(cfg.MODEL.WEIGHTS).is_file():
+        cfg.MODEL.WEIGHTS = ""  # what the training began with is no longer needed
     cfg.freeze()
     return cfg
 
 
+def check_places(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """See that all weights are there and that OUTPUT_DIR can take what will come, before any work.
+
+    Raises:
+        FileNotFoundError: the weights of the model or of its CLIP are not there; says how to get them.
+        ValueError: OUTPUT_DIR cannot be written to, or holds another training already.
+    """
+    if not args.dry_run:
+        require_writable_folder(cfg.OUTPUT_DIR)
+    if not (args.eval_only or args.dry_run or args.resume):
+        _require_unused(Path(cfg.OUTPUT_DIR))
+    if cfg.MODEL.WEIGHTS:
+        require_weight_file(cfg.MODEL.WEIGHTS)
+    clip = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS
+    is_file = Path(clip).suffix in (".pt", ".bin", ".safetensors", ".pth")
+    if not is_file or Path(clip).expanduser().is_file():
+        return
+    if not cfg.MODEL.WEIGHTS or not holds_prefix(cfg.MODEL.WEIGHTS, CLIP_PREFIX):
+        advice = HOME_MADE_CLIPS.get(cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME, "check MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS")
+        raise FileNotFoundError(f"there is no CLIP weight file {clip}; {advice}")
+
+
+def _require_unused(folder: Path) -> None:
+    """A second training in a folder would overwrite the first one's checkpoints and go on in its metrics.json."""
+    traces = sorted(path.name for pattern in TRACES for path in folder.glob(pattern))
+    if traces:
+        raise ValueError(
+            f"OUTPUT_DIR {folder} holds a training already ({', '.join(traces[:3])}); go on with it by --resume, or "
+            "name another folder by OUTPUT_DIR at the end of the command"
+        )
+
+
 def setup(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Make OUTPUT_DIR, write config.yaml and log.txt there, seed this process, register the config's own datasets."""
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="fcclip")
+    """Start log.txt in OUTPUT_DIR, write config.yaml there, seed this process, register the config's own datasets.
+
+    config.yaml is that of a training: where one is, evaluating writes `inference/config.yaml` instead.
+    """
+    rank = comm.get_rank()
+    for name in ("fvcore", "detectron2", "fcclip"):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+    logger.info("process %d of %d; %s", rank, comm.get_world_size(), args)
+    logger.info("environment:\n%s", collect_env_info())
+    if comm.is_main_process() and not args.dry_run:
+        path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+        if args.eval_only and path.exists():
+            path = path.parent / "inference" / "config.yaml"
+        write_text(path, cfg.dump())
+        logger.info("the whole configuration is in %s", path)
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    if not args.eval_only:
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     register_custom_datasets(cfg)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
+import math
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
@@ -18,7 +22,7 @@ from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation import verify_results
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import EventStorage, EventWriter
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,8 +36,11 @@ from fcclip.engine.parameters import describe_parameters
 from fcclip.engine.precision import Precision
 from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
 from fcclip.engine.schedule import build_lr_scheduler
-from fcclip.engine.writers import build_writers
+from fcclip.engine.stopping import StopRequest
+from fcclip.engine.writers import METRICS, build_writers, trim_metrics
 from fcclip.evaluation import evaluate_test_sets
+from fcclip.evaluation.origin import Origin
+from fcclip.evaluation.report.pictures import Show
 from fcclip.speed.acceleration import accelerate_training
 
 logger = logging.getLogger(__name__)
@@ -62,6 +69,9 @@ class Trainer(TrainerBase):
         self.best = BestCheckpoint(cfg, self.checkpointer) if cfg.SOLVER.BEST_CHECKPOINT.METRIC else None
         self.last_results: dict[str, Any] = {}
         self._batches: Iterator[list[Sample]] | None = None
+        self.iter = 0
+        self._stop = StopRequest()
+        self._all_stop = False  # whether a process was told to stop; all know it after the same iteration
         self.register_hooks(self.build_hooks())
 
     @classmethod
@@ -83,9 +93,11 @@ class Trainer(TrainerBase):
         return build_train_loader(cfg)
 
     @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, origin: Origin | None = None, show: Show | None = None
+    ) -> dict[str, Any]:
         """See `fcclip.evaluation.evaluate_test_sets`."""
-        return evaluate_test_sets(cfg, model)
+        return evaluate_test_sets(cfg, model, origin=origin, show=show)
 
     def build_hooks(self) -> list[HookBase]:
         """Checkpoints come before the evaluation, so that one which fails costs no training."""
@@ -121,15 +133,22 @@ class Trainer(TrainerBase):
             self.start_iter = self.iter + 1
             if self.best is not None:
                 self.best.resume()
+        if comm.is_main_process():
+            trim_metrics(Path(self.cfg.OUTPUT_DIR) / METRICS, self.start_iter)
 
     def train(self) -> dict[str, Any]:
         """Train until MAX_ITER; the last evaluation's results, on the main process.
 
+        SIGTERM and Ctrl-C end it after the iteration that they came in, which is saved.
+
         Raises:
             RuntimeError: the disk of OUTPUT_DIR is full.
+            FloatingPointError: a loss or the gradient is NaN or infinite.
+            KeyboardInterrupt: it was told to stop.
         """
         try:
-            super().train(self.start_iter, self.max_iter)
+            with self._stop.listening():
+                self._train_all_iterations()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -140,11 +159,35 @@ class Trainer(TrainerBase):
             verify_results(self.cfg, self.last_results)
         return self.last_results
 
+    def _train_all_iterations(self) -> None:
+        """The loop of Detectron2's TrainerBase, without its traceback on the screen."""
+        logger.info("Starting training from iteration %d", self.start_iter)
+        self.iter = self.start_iter
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                for iteration in range(self.start_iter, self.max_iter):
+                    self.iter = iteration
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    if self._all_stop and self.iter + 1 < self.max_iter:
+                        self._save_and_stop()
+                self.iter += 1  # tells the hooks that the training is complete
+            finally:
+                self.after_train()
+
+    def _save_and_stop(self) -> None:
+        name = f"model_{self.iter:07d}"
+        self.checkpointer.save(name, iteration=self.iter)
+        error = self._stop.error or KeyboardInterrupt  # another process may have been told
+        raise error(f"iteration {self.iter} is saved in {self.cfg.OUTPUT_DIR}/{name}.pth; go on with --resume")
+
     def run_step(self) -> None:
         """One optimiser step.
 
         Raises:
-            FloatingPointError: a loss is NaN or infinite; names the iteration.
+            FloatingPointError: a loss or the gradient is NaN or infinite; names the iteration and the images.
         """
         if self._batches is None:
             self._batches = iter(self.data_loader)
@@ -152,13 +195,15 @@ class Trainer(TrainerBase):
         self.optimizer.zero_grad()
         data_time = 0.0
         collected: list[dict[str, Tensor]] = []
+        files: list[list[str]] = []
         for step in range(steps):
             start = time.perf_counter()
             batch = next(self._batches)
             data_time += time.perf_counter() - start
             with self._gradients_stay_here() if step < steps - 1 else nullcontext():
                 collected.append(self._backward(batch, steps))
-        self._update(collected, data_time)
+            files.append([str(sample.get("file_name")) for sample in batch])
+        self._update(collected, files, data_time)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that the next step depends on. All processes must call it together."""
@@ -203,12 +248,13 @@ class Trainer(TrainerBase):
             with self.precision.autocast():
                 losses = self.model(batch)
         except FloatingPointError as error:
-            raise FloatingPointError(f"iteration {self.iter}: {error}") from error
+            names = ", ".join(str(sample.get("file_name")) for sample in batch)
+            raise FloatingPointError(f"iteration {self.iter}, images {names}: {error}") from error
         total = torch.stack(list(losses.values())).sum() / steps
         self.precision.scaler.scale(total).backward()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _update(self, collected: list[dict[str, Tensor]], data_time: float) -> None:
+    def _update(self, collected: list[dict[str, Tensor]], files: list[list[str]], data_time: float) -> None:
         """Step the optimiser and record the numbers."""
         scaler = self.precision.scaler
         scaler.unscale_(self.optimizer)
@@ -216,35 +262,61 @@ class Trainer(TrainerBase):
         scaler.step(self.optimizer)
         scaler.update()
 
-        losses = self._mean_losses(collected)
+        losses = self._mean_losses(collected, files)
+        if norm is not None:
+            self._record_gradient(norm.item(), files)
         self.storage.put_scalar("data_time", data_time)
         self.storage.put_scalar("total_loss", sum(losses.values()))
         self.storage.put_scalars(**losses)
-        if norm is not None:
-            self.storage.put_scalar("gradient_norm", norm.item())
         if scaler.is_enabled():
             self.storage.put_scalar("loss_scale", scaler.get_scale(), smoothing_hint=False)
 
-    def _mean_losses(self, collected: list[dict[str, Tensor]]) -> dict[str, float]:
+    def _record_gradient(self, norm: float, files: list[list[str]]) -> None:
+        # The scaler of float16 leaves out steps whose gradient overflowed.
+        if not math.isfinite(norm) and not self.precision.scaler.is_enabled():
+            names = ", ".join(itertools.chain.from_iterable(files))
+            raise FloatingPointError(
+                f"iteration {self.iter}, images {names}: the gradient became NaN or infinite; {self._advice()}"
+            )
+        self.storage.put_scalar("gradient_norm", norm)
+
+    def _mean_losses(self, collected: list[dict[str, Tensor]], files: list[list[str]]) -> dict[str, float]:
         """Mean of each loss over the parts of the step and over the processes, in one copy from the device."""
         names = list(collected[0])
-        mean = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in collected]).mean(0)
+        parts = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in collected])
+        mean = torch.cat((parts.mean(0), parts.new_tensor([self._stop.error is not None])))
         if comm.get_world_size() > 1:
             dist.all_reduce(mean)
             mean /= comm.get_world_size()
-        values = dict(zip(names, mean.tolist(), strict=True))
-        if not torch.isfinite(mean).all():
-            bad = [name for name, value in values.items() if not abs(value) < float("inf")]
+        *averages, stop = mean.tolist()
+        self._all_stop = stop > 0
+        values = dict(zip(names, averages, strict=True))
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            # Of the parts of the step, those of this process are known.
+            guilty = [names for part, names in zip(parts, files, strict=True) if not torch.isfinite(part).all()]
+            images = ", ".join(itertools.chain.from_iterable(guilty)) or "of another process"
             raise FloatingPointError(
-                f"iteration {self.iter}: {', '.join(bad)} became NaN or infinite; lower SOLVER.BASE_LR, or train with "
-                "SOLVER.AMP.DTYPE bfloat16 or without AMP, and go on from the last checkpoint with --resume"
+                f"iteration {self.iter}, images {images}: {', '.join(bad)} became NaN or infinite; {self._advice()}"
             )
         return values
 
+    def _advice(self) -> str:
+        amp = self.cfg.SOLVER.AMP
+        half = ", or train with SOLVER.AMP.DTYPE bfloat16 or without AMP" if amp.ENABLED else ""
+        return f"lower SOLVER.BASE_LR{half}, and go on from the last checkpoint with --resume"
+
     def _test_and_keep_best(self) -> dict[str, Any]:
         """Evaluate, without an influence on the random numbers of the training."""
-        with preserved_rng():
-            self.last_results = self.test(self.cfg, unwrapped(self.model))
+        done = min(self.iter + 1, self.max_iter)
+        with preserved_rng(), self._stop.at_once():
+            self.last_results = self.test(
+                self.cfg, unwrapped(self.model), origin=Origin(iteration=done), show=self._show
+            )
         if self.best is not None and comm.is_main_process():
-            self.best.update(self.last_results, min(self.iter + 1, self.max_iter))
+            self.best.update(self.last_results, done)
         return self.last_results
+
+    def _show(self, name: str, picture: np.ndarray) -> None:
+        """Hand a picture (H, W, 3) to TensorBoard."""
+        self.storage.put_image(name, picture.transpose(2, 0, 1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
+import math
 import resource
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, Tenso
 logger = logging.getLogger(__name__)
 
 MEGABYTE = 2**20
+METRICS = "metrics.json"
 WINDOW = 20  # iterations over which noisy numbers are smoothed
 
 
@@ -29,10 +32,34 @@ def build_writers(cfg: CfgNode, max_iter: int) -> list[EventWriter]:
     output.mkdir(parents=True, exist_ok=True)
     writers = [
         ProgressWriter(max_iter, cfg.SOLVER.IMS_PER_BATCH),
-        JSONWriter(str(output / "metrics.json"), WINDOW),
+        JSONWriter(str(output / METRICS), WINDOW),
         TensorboardXWriter(str(output), WINDOW),
     ]
     return [*writers, WandbWriter(cfg)] if cfg.WANDB.ENABLED else writers
+
+
+def trim_metrics(path: Path, start: int) -> None:
+    """Take the lines of iteration `start` and later out of metrics.json: a resumed training writes them again.
+
+    The file is cut, not replaced, because its writer may have it open.
+    """
+    if not path.exists():
+        return
+    kept = 0
+    with path.open("r+b") as file:
+        for line in file:
+            if not line.endswith(b"\n") or _iteration_of(line) >= start:
+                break
+            kept += len(line)
+        file.truncate(kept)
+
+
+def _iteration_of(line: bytes) -> float:
+    """The iteration of a line of metrics.json; infinity for a damaged one."""
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class ProgressWriter(EventWriter):
@@ -57,7 +84,7 @@ class ProgressWriter(EventWriter):
         logger.info("  ".join(parts))
 
     def _speed(self, storage: EventStorage) -> list[str]:
-        """Seconds an iteration (and how many of them went into waiting for data), images a second, time left."""
+        """Seconds per iteration (and how many of them went into waiting for data), images per second, time left."""
         if "time" not in storage.histories():  # Detectron2's timer leaves the first iterations out
             return []
         seconds = storage.history("time").avg(WINDOW)

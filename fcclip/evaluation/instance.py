@@ -40,7 +40,7 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     Args:
         dataset_name: its metadata has `json_file` (COCO instance annotations) and `thing_dataset_id_to_contiguous_id`.
-        export: folder into which `instance_predictions.json`, COCO's format of results, is written; None: nowhere.
+        output_dir: folder into which `instance_predictions.json`, COCO's format of results, is written; None: nowhere.
 
     Raises:
         ValueError: the dataset has no instance annotations.
@@ -49,15 +49,15 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     name = "instances"
 
-    def __init__(self, dataset_name: str, export: Path | None = None) -> None:
+    def __init__(self, dataset_name: str, output_dir: str | Path | None = None) -> None:
         metadata = MetadataCatalog.get(dataset_name)
+        self._output_dir = output_dir
         self._coco = load_coco(metadata.get("json_file"), dataset_name)
         self._json_file = str(metadata.json_file)
         self._dataset_ids = dataset_ids(metadata, things=True)
         self._contiguous = {id_: contiguous for contiguous, id_ in self._dataset_ids.items()}
         names = names_by_dataset_id(metadata)
         self._names = {id_: names.get(id_, category["name"]) for id_, category in self._coco.cats.items()}
-        self._export = export
         self.reset()
 
     def reset(self) -> None:
@@ -128,8 +128,8 @@ class InstanceSegEvaluator(ImageEvaluator):
         unseen_images = len(self._coco.imgs) - len(set(self._image_ids))
         if unseen_images:
             logger.warning("AP is that of %d images; %d more have annotations", len(self._image_ids), unseen_images)
-        if self._export is not None:
-            write_json(self._export / PREDICTIONS, self._detections)
+        if self._output_dir is not None:
+            write_json(Path(self._output_dir) / PREDICTIONS, self._detections)
         self._warn_of_crowded_images()
         return {task: self._average_precision(task) for task in TASKS}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 STEM = 60  # letters of a file's name that its scratch file has
-SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\.[^.]*)?")
+SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\..*)?")
 
 
 class OutputError(OSError):
@@ -117,7 +117,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # it is another user's, or none of this system
+    except (OSError, OverflowError):  # it is another user's, or the system cannot tell
         return True
     return True
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fcclip.files.atomic import atomic_path
+from fcclip.files.folders import cache_directory
 
 logger = logging.getLogger(__name__)
 
 MAX_NAMES = 50_000  # per file, some 150 MB; a fuller one starts anew
-
-
-def cache_directory() -> Path:
-    """`$FCCLIP_CACHE`, else the folder `fcclip` in the user's cache folder."""
-    chosen = os.environ.get("FCCLIP_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fcclip"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fcclip"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcclip"
 
 
 class TextCache:

@@ -35,7 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, is of another kind, holds anything but plain data, or weights that are no numbers.
     """
-    path = Path(path).expanduser()
+    path = require_weight_file(path)
     checkpoint = read_checkpoint(path)
     for wrapper in WRAPPERS:
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get(wrapper), dict):
@@ -54,7 +54,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def read_entry(path: str | Path, key: str) -> Any:
     """What a PyTorch checkpoint stores under `key` besides the weights; None in files that store weights alone."""
-    path = Path(path).expanduser()
+    path = require_weight_file(path)
     if path.suffix == ".safetensors" or is_torchscript_archive(path):
         return None
     checkpoint = read_checkpoint(path)

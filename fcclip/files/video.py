@@ -191,7 +191,8 @@ def _silence_ffmpeg() -> None:
     """Keep FFmpeg from printing decoder details; what failed is told in one sentence by this module."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 has it there, OpenCV 4 here
+    logging.setLogLevel(0)  # silent
 
 
 def _check_name(path: Path) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from fcclip.drawing.regions import OFF_WHITE, Region, draw_regions
+from fcclip.drawing.labels import OFF_WHITE, Region
+from fcclip.drawing.regions import draw_regions
+from fcclip.drawing.style import DrawStyle
 
 GREY = 100
 
@@ -24,7 +26,7 @@ LEFT, RIGHT = Region(1, "", (200, 0, 0)), Region(2, "", (0, 0, 200))
 
 def test_colors_are_blended_with_alpha() -> None:
     image = picture(100, 200)
-    drawn = draw_regions(image, halves(100, 200), [LEFT, RIGHT], alpha=0.25)
+    drawn = draw_regions(image, halves(100, 200), [LEFT, RIGHT], DrawStyle(alpha=0.25))
     assert drawn.shape == image.shape
     assert drawn.dtype == np.uint8
     assert np.abs(drawn[50, 50].astype(int) - [125, 75, 75]).max() <= 1
@@ -129,6 +131,30 @@ def test_any_size_of_picture(size: tuple[int, int]) -> None:
     assert drawn.shape == (*size, 3)
 
 
-def test_alpha_out_of_range() -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        draw_regions(picture(4, 4), np.ones((4, 4), np.int32), [LEFT], alpha=1.5)
+def test_outlines_leave_the_inside_and_have_the_colors_of_their_regions() -> None:
+    drawn = draw_regions(picture(100, 200), halves(100, 200), [LEFT, RIGHT], DrawStyle(outlines=True))
+    assert (drawn[50, 98] == LEFT.color).all()
+    assert (drawn[50, 101] == RIGHT.color).all()
+    assert (drawn[:, :90] == GREY).all()
+    assert (drawn[:, 110:] == GREY).all()
+
+
+def test_transparent_pictures_have_no_ground() -> None:
+    label_map = np.zeros((60, 60), np.int32)
+    label_map[10:50, 10:50] = 1
+    drawn = draw_regions(picture(60, 60), label_map, [LEFT], DrawStyle(transparent=True, alpha=0.5))
+    assert drawn.shape == (60, 60, 4)
+    assert drawn[0, 0].tolist() == [0, 0, 0, 0]
+    assert drawn[30, 30].tolist() == [200, 0, 0, 128]
+    assert drawn[30, 10].tolist() == [*OFF_WHITE, 255]
+
+
+def test_boxes_are_those_of_things() -> None:
+    label_map = np.zeros((60, 80), np.int32)
+    label_map[20:40, 30:50] = 1
+    label_map[50:] = 2
+    hidden = Region(1, "", (200, 0, 0), box=(10, 20, 50, 40))
+    drawn = draw_regions(picture(60, 80), label_map, [hidden, Region(2, "", (0, 0, 200), False)], DrawStyle(boxes=True))
+    assert (drawn[20:40, 10] == (200, 0, 0)).all()
+    assert (drawn[20, 10:50] == (200, 0, 0)).all()
+    assert not (drawn[52, 2] == (0, 0, 200)).all(), "stuff has no box"

@@ -12,6 +12,7 @@ import torch
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.files.checkpoints import read_checkpoint
 from fcclip.weights import CLIP_FINGERPRINT, fingerprint
+from tests.scratch import leave_scratch
 from tests.tiny import REPOSITORY, tiny_model
 
 
@@ -99,7 +100,7 @@ def test_best_weights_are_not_what_a_resume_finds(model, tmp_path):
 
 def test_files_that_cannot_be_read_are_named(model, tmp_path):
     checkpointer = TrainingCheckpointer(model, str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"gone\.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"there is no weight file .*gone\.pth"):
         checkpointer.load(str(tmp_path / "gone.pth"), checkpointables=[])
     checkpointer.save("model_final")
     half = tmp_path / "half.pth"
@@ -108,14 +109,14 @@ def test_files_that_cannot_be_read_are_named(model, tmp_path):
         checkpointer.load(str(half), checkpointables=[])
     code = tmp_path / "code.pth"
     code.write_bytes(pickle.dumps(Path(tmp_path), protocol=2))
-    with pytest.raises(ValueError, match=r"code\.pth is damaged or no checkpoint"):
+    with pytest.raises(ValueError, match=r"code\.pth is not a plain weight file and is not loaded \(it refers to"):
         checkpointer.load(str(code), checkpointables=[])
 
 
 def test_leftovers_of_killed_runs_are_removed(model, tmp_path):
     checkpointer = TrainingCheckpointer(model, str(tmp_path))
     checkpointer.save("model_0000002")
-    (tmp_path / ".model_0000005-abc.pth").write_bytes(b"half")
+    leave_scratch(tmp_path / "model_0000005.pth")
     checkpointer.remove_leftovers()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last_checkpoint", "model_0000002.pth"]
 

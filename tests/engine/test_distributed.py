@@ -1,9 +1,19 @@
 """Where a process stands, as torchrun and srun tell it."""
 
+import socket
+
 import pytest
 from torch import nn
 
-from fcclip.engine.distributed import ProcessRank, distribute, first_host, launch, rank_from_environment, unwrapped
+from fcclip.engine.distributed import (
+    ProcessRank,
+    distribute,
+    first_host,
+    launch,
+    rank_from_environment,
+    require_free_port,
+    unwrapped,
+)
 
 SLURM = {
     "SLURM_JOB_ID": "41234",
@@ -63,3 +73,19 @@ def test_alone_nothing_is_started_or_wrapped():
     model = nn.Linear(1, 1)
     assert distribute(model) is model
     assert unwrapped(model) is model
+
+
+def test_a_port_in_use_names_the_flag():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=rf"port {port} of --dist-url is in use .*; choose another one, such as"):
+            launch(print, (), "cpu", num_gpus=2, dist_url=f"tcp://127.0.0.1:{port}")
+    require_free_port(f"tcp://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:29500", "tcp://127.0.0.1", "tcp://127.0.0.1:many"])
+def test_an_address_that_is_none_names_the_flag(url):
+    with pytest.raises(ValueError, match="--dist-url .* is no address"):
+        require_free_port(url)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fcclip.engine.setup import argument_parser, load_config
-from tests.tiny import PUBLISHED_CONFIGS
+from fcclip.engine.setup import argument_parser, check_places, load_config
+from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY
 
 CONFIG = str(PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml")
 
@@ -66,3 +66,48 @@ def test_a_missing_file_is_named():
     args = argument_parser().parse_args(["--config-file", "configs/gone.yaml"])
     with pytest.raises(FileNotFoundError, match=r"no configuration file configs/gone\.yaml"):
         load_config(args)
+
+
+def check(*words, config=CONFIG):
+    args = argument_parser().parse_args(["--config-file", config, *words])
+    check_places(load_config(args), args)
+
+
+SMALL = str(REPOSITORY / "configs" / "panoshapes" / "fcclip_small.yaml")
+
+
+def test_a_missing_clip_is_told_at_the_start_with_its_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no CLIP weight file output/panoshapes_clip/clip\.saf.*; train it"):
+        check("--dry-run", "MODEL.DEVICE", "cpu", config=SMALL)
+    whole = str(REPOSITORY / "fcclip" / "assets" / "panoshapes" / "fcclip_small.safetensors")
+    check("--dry-run", "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", whole, config=SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_weights_do_not_blame_the_clip(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no weight file .*tyop\.pth"):
+        check("--dry-run", "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", str(tmp_path / "tyop.pth"), config=SMALL)
+
+
+@pytest.mark.parametrize("trace", ["last_checkpoint", "model_0000004.pth", "metrics.json"])
+def test_a_folder_with_a_training_is_not_used_for_another_one(tmp_path, trace):
+    (tmp_path / trace).write_text("")
+    options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path)]
+    with pytest.raises(ValueError, match=rf"holds a training already \({trace}\); go on with it by --resume, or"):
+        check(*options)
+    for mode in ("--resume", "--eval-only", "--dry-run"):
+        check(mode, *options)
+
+
+def test_an_output_folder_that_cannot_be_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="nothing can be written to the folder"):
+        check("MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "file" / "output"))
+
+
+def test_a_resumed_training_does_not_need_what_it_began_with(tmp_path):
+    (tmp_path / "last_checkpoint").write_text("model_0000004.pth")
+    options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", "gone.pth"]
+    assert load_config(parse("--resume", *options)).MODEL.WEIGHTS == ""
+    assert load_config(parse(*options)).MODEL.WEIGHTS == "gone.pth"

@@ -3,15 +3,21 @@
 import errno
 import json
 import logging
+import os
+import signal
 
 import pytest
 import torch
+from detectron2.utils.env import seed_all_rng
 
+from fcclip.commands.errors import Terminated
 from fcclip.engine.dry_run import dry_run
 from fcclip.engine.trainer import Trainer
 from fcclip.files.checkpoints import read_checkpoint
-from tests.engine.runs import fixed_points, train
+from tests.engine.runs import Recorder, fixed_points, train
 from tests.engine.training import DATASET, training_cfg
+
+TWO_IMAGES = r"\S+/images/\d\.jpg, \S+/images/\d\.jpg"
 
 
 def final_weights(cfg):
@@ -97,7 +103,10 @@ def test_a_nan_loss_names_iteration_and_loss_and_saves_nothing(tmp_path):
 
     cfg = training_cfg(tmp_path)
     trainer = Diverging(cfg)
-    with pytest.raises(FloatingPointError, match="iteration 5: loss_dice_0 became NaN or infinite"):
+    with pytest.raises(
+        FloatingPointError,
+        match=rf"iteration 5, images {TWO_IMAGES}: loss_dice_0 became NaN",
+    ):
         trainer.train()
     assert sorted(path.name for path in (tmp_path / "output").glob("*.pth")) == ["model_0000002.pth"]
     assert (tmp_path / "output" / "last_checkpoint").read_text() == "model_0000002.pth"
@@ -106,7 +115,7 @@ def test_a_nan_loss_names_iteration_and_loss_and_saves_nothing(tmp_path):
 def test_predictions_that_are_not_finite_name_the_iteration(tmp_path):
     trainer = Trainer(training_cfg(tmp_path))
     trainer.model.void_embedding.weight.data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="iteration 0: the predictions"):
+    with pytest.raises(FloatingPointError, match=rf"iteration 0, images {TWO_IMAGES}: the predictions"):
         trainer.train()
 
 
@@ -159,3 +168,33 @@ def test_a_dry_run_finds_missing_files(tmp_path):
     (tmp_path / "data" / "panoptic" / "4.png").unlink()
     with pytest.raises(FileNotFoundError, match=r'"made_panoptic": .*3\.jpg does not exist \(and 1 more problems\)'):
         dry_run(cfg)
+
+
+def test_a_gradient_that_is_not_finite_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcclip.engine.trainer.clip_gradients", lambda *_: torch.tensor(float("inf")))
+    trainer = Trainer(training_cfg(tmp_path))
+    with pytest.raises(FloatingPointError, match=rf"iteration 0, images {TWO_IMAGES}: the gradient became NaN"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_training_that_is_told_to_stop_saves_the_iteration_and_goes_on(tmp_path, number, error):
+    expected = train(training_cfg(tmp_path / "undisturbed", DATASETS__TEST=()))
+
+    class Stopped(Recorder):
+        def before_step(self):
+            if self.trainer.iter == 3:
+                os.kill(os.getpid(), number)
+
+    cfg = training_cfg(tmp_path / "stopped", DATASETS__TEST=())
+    before = signal.getsignal(number)
+    seed_all_rng(cfg.SEED)
+    trainer = Trainer(cfg)
+    trainer.register_hooks([Stopped()])
+    with pytest.raises(error, match="iteration 3 is saved in .*model_0000003.pth; go on with --resume"):
+        trainer.train()
+    assert signal.getsignal(number) == before
+    assert train(cfg, resume=True) == {iteration: expected[iteration] for iteration in range(4, 8)}
+    lines = [json.loads(line) for line in (tmp_path / "stopped" / "output" / "metrics.json").read_text().splitlines()]
+    iterations = [line["iteration"] for line in lines]
+    assert iterations == sorted(set(iterations))

@@ -7,7 +7,7 @@ import pytest
 from detectron2.utils.events import EventStorage
 
 from fcclip.config import get_cfg
-from fcclip.engine.writers import ProgressWriter, WandbWriter, build_writers
+from fcclip.engine.writers import ProgressWriter, WandbWriter, build_writers, trim_metrics
 
 
 class FakeRun:
@@ -60,3 +60,16 @@ def test_nothing_is_said_before_the_first_loss_and_after_the_end(caplog):
         storage.put_scalars(total_loss=1.0, lr=0.1)
         writer.write()
     assert not caplog.records
+
+
+def test_lines_that_a_resumed_training_writes_again_are_taken_out(tmp_path):
+    path = tmp_path / "metrics.json"
+    lines = [f'{{"iteration": {iteration}, "total_loss": 1.0}}' for iteration in (1, 3, 5, 7)]
+    path.write_text("\n".join([*lines, '{"iterat']))
+    trim_metrics(path, 5)
+    assert path.read_text().splitlines() == lines[:2]
+    with path.open("a") as writer:
+        trim_metrics(path, 0)
+        writer.write("first\n")
+    assert path.read_text() == "first\n"
+    trim_metrics(tmp_path / "none.json", 0)

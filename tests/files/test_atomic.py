@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fcclip.files.atomic import OutputError, atomic_path, write_json
+from fcclip.files.atomic import OutputError, atomic_path, remove_scratch, write_json, write_text
+from tests.scratch import leave_scratch
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -62,3 +63,25 @@ def test_the_scratch_file_of_a_killed_run_is_swept_by_the_next(tmp_path: Path) -
         running.kill()
         running.wait()
     assert names == [".running", "a.json"]
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    write_text(tmp_path / "below" / "whole.json", "{}")
+    scratch = leave_scratch(tmp_path / "below" / "half.json")
+    assert scratch.name.startswith(".half-")
+    (tmp_path / ".hidden").write_text("mine")
+    (tmp_path / ".name-with-1-dashes.png").write_text("mine")
+    with atomic_path(tmp_path / "now.json") as alive:
+        assert remove_scratch(tmp_path) == [scratch]
+        assert alive.exists()
+    assert names_in(tmp_path) == [".hidden", ".name-with-1-dashes.png", "below", "now.json"]
+    assert names_in(tmp_path / "below") == ["whole.json"]
+
+
+def test_long_names_have_scratch_files(tmp_path):
+    write_text(tmp_path / ("n" * 240 + ".txt"), "text")
+    assert [len(name) for name in names_in(tmp_path)] == [244]

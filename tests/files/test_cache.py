@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fcclip.files.cache import TextCache, cache_directory
+from fcclip.files.cache import TextCache
 
 FINGERPRINT = "0" * 64
 
@@ -69,15 +69,6 @@ def test_concurrent_writers_leave_a_whole_file(tmp_path) -> None:
     for name, row in found.items():
         assert torch.equal(row, torch.full((8,), float(name.split()[1])))
     assert [path.name for path in (tmp_path / "text").iterdir()] == [f"{FINGERPRINT[:32]}.safetensors"]
-
-
-def test_folder_is_chosen_by_the_environment(monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("FCCLIP_CACHE", str(tmp_path / "mine"))
-    assert cache_directory() == tmp_path / "mine"
-    monkeypatch.delenv("FCCLIP_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr("sys.platform", "linux")
-    assert cache_directory() == tmp_path / "user" / "fcclip"
 
 
 def write(path: Path, names: object, rows: torch.Tensor) -> None:

@@ -2,11 +2,12 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from fcclip.files.checkpoints import holds_prefix, is_torchscript_archive, read_state_dict
+from fcclip.files.checkpoints import holds_prefix, is_torchscript_archive, read_checkpoint, read_state_dict
 
 STATE = {"a.weight": torch.arange(3.0), "b": torch.tensor(1)}
 
@@ -72,7 +73,8 @@ def test_prefix_is_found_in_both_formats(tmp_path) -> None:
     for name in ("a.pth", "b.safetensors"):
         assert holds_prefix(tmp_path / name, "a.")
         assert not holds_prefix(tmp_path / name, "c.")
-    assert not holds_prefix(tmp_path / "none.pth", "a.")
+    with pytest.raises(FileNotFoundError, match="there is no weight file"):
+        holds_prefix(tmp_path / "none.pth", "a.")
 
 
 def test_torchscript_archive_is_read_without_its_code(tmp_path) -> None:
@@ -100,3 +102,80 @@ def test_files_are_mapped_rather_than_read(tmp_path, name) -> None:
             assert line.endswith(name)
             return
     pytest.fail("the weight is nowhere")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_wrappers_are_removed(tmp_path, prefix: str) -> None:
+    state = {prefix + key: tensor for key, tensor in STATE.items()}
+    torch.save({"model": state}, tmp_path / "wrapped.pth")
+    save_file(state, tmp_path / "wrapped.safetensors")
+    for name in ("wrapped.pth", "wrapped.safetensors"):
+        assert read_state_dict(tmp_path / name).keys() == STATE.keys()
+        assert holds_prefix(tmp_path / name, "a.")
+
+
+def test_numbers_of_numpy_beside_the_weights_are_plain_data(tmp_path) -> None:
+    numbers = {"best": np.float64(3.25), "iteration": np.int64(7), "done": np.bool_(True)}
+    torch.save({"model": STATE, **numbers}, tmp_path / "numpy.pth")
+    content = read_checkpoint(tmp_path / "numpy.pth")
+    assert {key: content[key] for key in numbers} == numbers
+    assert read_state_dict(tmp_path / "numpy.pth").keys() == STATE.keys()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(tmp_path, value: float) -> None:
+    weights = torch.ones(5)
+    weights[3] = value
+    torch.save({"model": {"a.weight": weights}}, tmp_path / "diverged.pth")
+    with pytest.raises(ValueError, match=r"diverged\.pth: 1 of 5 numbers of a\.weight are NaN or infinite"):
+        read_state_dict(tmp_path / "diverged.pth")
+
+
+def test_the_mask_of_clip_is_infinite_on_purpose(tmp_path) -> None:
+    torch.save({"attn_mask": torch.full((2, 2), -torch.inf)}, tmp_path / "clip.pth")
+    assert torch.isinf(read_state_dict(tmp_path / "clip.pth")["attn_mask"]).all()
+
+
+@pytest.mark.parametrize("size", [0, 5, 60, 400])
+def test_a_truncated_file_of_safetensors_is_named(tmp_path, size: int) -> None:
+    save_file({"a.weight": torch.ones(100)}, tmp_path / "whole.safetensors")
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes((tmp_path / "whole.safetensors").read_bytes()[:size])
+    for read in (read_state_dict, lambda path: holds_prefix(path, "a.")):
+        with pytest.raises(ValueError, match=r"cut\.safetensors is damaged or not a weight file .*; fetch it again"):
+            read(path)
+
+
+def test_other_names_than_texts_are_no_weights(tmp_path) -> None:
+    torch.save({0: torch.ones(1)}, tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="holds no weights"):
+        read_state_dict(tmp_path / "list.pth")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.eye(3).to_sparse(),
+        torch.ones(2, device="meta"),
+        torch.quantize_per_tensor(torch.ones(2), 1, 0, torch.qint8),
+    ],
+)
+def test_tensors_of_other_kinds_are_named(tmp_path, tensor) -> None:
+    torch.save({"odd": tensor}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"odd\.pth"):
+        read_state_dict(tmp_path / "odd.pth")
+
+
+def test_views_far_larger_than_the_file_are_refused(tmp_path) -> None:
+    torch.save({"a": torch.ones(1).expand(10**12)}, tmp_path / "view.pth")
+    with pytest.raises(ValueError, match="far more than the file has"):
+        read_state_dict(tmp_path / "view.pth")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("https://host/w.pth", "are an address; fetch the file"), ("a\0b.pth", "are no path"), (".", "is not a file")],
+)
+def test_what_is_no_file_is_said(path: str, message: str) -> None:
+    with pytest.raises(FileNotFoundError, match=message):
+        read_state_dict(path)

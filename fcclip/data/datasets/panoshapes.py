@@ -12,7 +12,7 @@ from fcclip.data.datasets.layouts import PanopticLayout, Record
 from fcclip.data.datasets.registry import DatasetSpec, register
 from fcclip.data.panoshapes.dataset import SPLITS, WORLD, class_metadata, write_split
 from fcclip.data.validation.findings import Findings
-from fcclip.files.cache import cache_directory
+from fcclip.files.folders import cache_directory
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from fcclip.modeling.deformable import triton_kernels
+try:
+    from fcclip.modeling.deformable import triton_kernels
+except RuntimeError:  # of Triton 3.2
+    pytest.skip("this Triton defines autotuned kernels only where there is a GPU", allow_module_level=True)
 from fcclip.modeling.deformable.triton_backend import sample_triton, why_not
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -1,3 +1,4 @@
+import hashlib
 import importlib.util
 import io
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from tests.tiny import REPOSITORY
 
-SCRIPT = REPOSITORY / "tools" / "install_detectron2.py"
+SCRIPT = REPOSITORY / "fcclip" / "install_detectron2.py"
 FILES = {
     "detectron2/__init__.py": "__version__ = '0.6'\n",
     "detectron2/data/transforms/transform.py": "interp=Image.LINEAR\nx.astype(np.bool), np.bool_, np.int32, np.float\n",
@@ -67,10 +68,31 @@ def test_compiled_operators_fail_with_the_remedy(installer, tmp_path) -> None:
         module.deform_conv_forward  # noqa: B018
 
 
-def test_unknown_archive_is_refused(installer, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(installer, "run_pip", lambda *arguments: archive(Path(arguments[-2]), FILES))
-    with pytest.raises(installer.InstallError, match=r"has SHA-256 .*, expected 5d2e9e51"):
-        installer.download_source(tmp_path)
+def test_nothing_of_an_unknown_archive_is_run(installer, tmp_path, monkeypatch) -> None:
+    ran = tmp_path / "setup_py_ran"
+    setup = "from setuptools import setup\nsetup(name='pb1-detectron2', version='0.6', packages=[])\n"
+    program = f"open({str(ran)!r}, 'w')\n{setup}"
+    package = "Metadata-Version: 2.1\nName: pb1-detectron2\nVersion: 0.6\n"
+    path = archive(tmp_path, {**FILES, "setup.py": program, "PKG-INFO": package})
+    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(tmp_path)), ("CONFIG_FILE", "/dev/null")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    target = tmp_path / "target"
+    target.mkdir()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(
+        installer.InstallError, match=rf"has SHA-256 {digest}, expected 5d2e9e51.*nothing of it was run"
+    ):
+        installer.download_source(target)
+    assert not ran.exists()
+    monkeypatch.setattr(installer, "SHA256", digest)
+    assert installer.download_source(target).read_bytes() == path.read_bytes()
+    assert ran.exists(), "pip runs the setup.py of a known archive, for its metadata"
+
+
+def test_the_cause_of_a_failure_is_shown_wherever_it_stands(installer) -> None:
+    output = "\n".join(["ModuleNotFoundError: No module named 'pkg_resources'", *["more"] * 20, "hint: See above"])
+    assert installer._cause(output).splitlines()[0] == "ModuleNotFoundError: No module named 'pkg_resources'"
+    assert installer._cause(output).splitlines()[-1] == "hint: See above"
 
 
 def test_changed_source_is_noticed(installer, tmp_path) -> None:

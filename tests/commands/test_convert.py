@@ -10,13 +10,13 @@ from detectron2.modeling import build_model
 
 from fcclip import load_weights
 from fcclip.clip.base import CLIP_PREFIX
+from fcclip.commands.convert import main
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.mmseg import checkpoint as mmseg_checkpoint
 from fcclip.mmseg.keys import to_published
 from fcclip.segmenter import Segmenter
 from tests.tiny import tiny_model
 from tests.zero_shot import CLIP, zero_shot_cfg, zero_shot_model
-from tools.convert_checkpoint import main
 
 ARCHITECTURES = ("ZegCLIP", "CascadeCLIP")
 
@@ -63,7 +63,7 @@ def test_converted_file_is_loaded(tmp_path, published, architecture) -> None:
 
 
 def test_unconverted_file_says_what_to_do(published, architecture) -> None:
-    with pytest.raises(ValueError, match="convert it first: python tools/convert_checkpoint.py"):
+    with pytest.raises(ValueError, match="convert it first: python -m fcclip convert"):
         load_weights(strict_model(architecture), published)
 
 

@@ -1,0 +1,75 @@
+"""The flags that all commands which segment have in common."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES
+
+DEFAULT_CONFIG = "coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"  # below configs/
+DEFAULT_MODEL = "fcclip_convnext_large"
+
+
+def add_model_options(parser: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
+    """Add --model and --config-file, one of which may be given; without a `default` model, none is trained."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--config-file", type=Path, metavar="FILE", help="YAML of the model")
+    text = 'a trained model: "panoshapes", "fcclip_convnext_large", ... or a checkpoint'
+    group.add_argument("--model", metavar="NAME", help=f"{text} (default: {default})" if default else text)
+    parser.set_defaults(default_model=default)
+
+
+def add_shared_options(parser: argparse.ArgumentParser) -> None:
+    """Add what to look for, where the results go, and how to compute."""
+    parser.add_argument("--output", type=Path, metavar="PATH", help="file or folder to write; without it, a window")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to a JSON file")
+    names = parser.add_mutually_exclusive_group()
+    names.add_argument("--vocabulary", metavar="NAMES", help='classes to look for: "cat,kitten; sofa; wall=stuff"')
+    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class a line")
+    parser.add_argument(
+        "--add-vocabulary",
+        nargs="+",
+        choices=BUILTIN_VOCABULARIES,
+        metavar="LIST",
+        help=f"look for the classes of {', '.join(BUILTIN_VOCABULARIES)} (any of them) as well",
+    )
+    parser.add_argument(
+        "--published-vocabulary",
+        action="store_true",
+        help="take those lists as they were published with FC-CLIP; fetched at the first use",
+    )
+    parser.add_argument(
+        "--confidence-threshold", type=_probability, default=0.0, metavar="P", help="drop what scores less (0..1)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="images of one size, or frames, that are segmented together; more than 1 may be faster on a GPU",
+    )
+    parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
+    parser.add_argument("--random-weights", action="store_true", help="run without trained weights, to try things out")
+    parser.add_argument("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="configuration to override; comes last",
+    )
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

@@ -1,0 +1,70 @@
+"""What the commands that segment do with a result, and what they have to tell in the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from fcclip.drawing.window import Window
+from fcclip.files.atomic import write_json
+from fcclip.segmentation import Segmentation
+from fcclip.segmenter import OnError, Segmenter
+from fcclip.vocabulary import Vocabulary
+
+FAILURES = (OSError, ValueError, MemoryError, torch.cuda.OutOfMemoryError)  # of one image; the others go on
+
+
+@dataclass
+class Report:
+    """What a run has to tell at its end.
+
+    Attributes:
+        keep_results: collect a record an image or frame, for JSON.
+        results: those records.
+        problems: one sentence for everything that was skipped.
+    """
+
+    keep_results: bool
+    results: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, result: Segmentation, **where: Any) -> None:
+        if self.keep_results:
+            self.results.append({**where, **result.to_dict()})
+
+    def skip(self, problem: str) -> None:
+        self.problems.append(problem)
+        tqdm.write(f"skipped: {problem}", file=sys.stderr)
+
+    def skip_image(self, name: str, error: Exception) -> None:
+        """Note that an image failed; what no image can be blamed for is raised."""
+        if not isinstance(error, FAILURES):
+            raise error
+        self.skip(str(error) if name in str(error) else f"{name}: {error}")
+
+    def write(self, path: Path, vocabulary: Vocabulary) -> None:
+        classes = [{"names": list(category.names), "is_thing": category.is_thing} for category in vocabulary.categories]
+        write_json(path, {"vocabulary": classes, "results": self.results, "skipped": self.problems})
+
+
+@dataclass
+class Demo:
+    """A segmenter, and what is done with every result."""
+
+    segmenter: Segmenter
+    threshold: float
+    report: Report
+    window: Window | None
+    batch_size: int
+
+    def stream(self, images: Iterable[Path | np.ndarray], on_error: OnError) -> Iterator[Segmentation | None]:
+        """Results of the images, in their order; see `Segmenter.stream`."""
+        for result in self.segmenter.stream(images, self.batch_size, on_error=on_error):
+            yield None if result is None else result.above(self.threshold)

@@ -1,0 +1,119 @@
+"""What `fcclip segment`, `fcclip video` and demo.py do once their flags are read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+
+import torch
+
+from fcclip.commands.frames import VideoJob, plan_video
+from fcclip.commands.options import DEFAULT_CONFIG
+from fcclip.commands.pictures import ImageJob, plan_pictures
+from fcclip.commands.results import Demo, Report
+from fcclip.config import CfgNode
+from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
+from fcclip.drawing.window import Window
+from fcclip.files.folders import configs_folder
+from fcclip.files.images import IMAGE_SUFFIXES, find_images
+from fcclip.files.video import VideoError, VideoReader
+from fcclip.segmenter import Segmenter, read_config
+from fcclip.vocabulary import Vocabulary
+from fcclip.zoo import find_pretrained
+
+
+def run(options: argparse.Namespace, program: str) -> int:
+    """Segment what the options name.
+
+    Args:
+        options: of `add_model_options` and `add_shared_options`, and one of `input`, `video_input` and `webcam`.
+        program: begins every message of an error.
+
+    Returns:
+        The exit code: 0, or 1 if an image or frame had to be skipped, or 2 if nothing could be started.
+    """
+    report = Report(keep_results=options.json is not None)
+    with ExitStack() as stack:
+        try:
+            _check_paths(options)
+            job = _open_source(options, report, stack)
+            needs_window = options.output is None and options.json is None
+            window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
+            cfg = read_model_config(options)
+            vocabulary = choose_vocabulary(options, cfg)
+            print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for hint in vocabulary.hints)]))
+            torch.manual_seed(0)  # random weights, if asked for, are the same in every run
+            segmenter = Segmenter.from_cfg(cfg)
+            segmenter.set_vocabulary(vocabulary)
+        except VideoError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return 2 if options.webcam else 1  # the file is there, but damaged
+        except (OSError, ValueError, RuntimeError) as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return 2
+        try:
+            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size))
+        except VideoError as error:
+            report.skip(str(error))
+        except KeyboardInterrupt:
+            report.skip("the rest, because the run was interrupted")
+        finally:
+            if options.json is not None:
+                report.write(options.json, vocabulary)
+    if report.problems:
+        print("\n".join([f"{program}: skipped {len(report.problems)}:", *report.problems]), file=sys.stderr)
+    return 1 if report.problems else 0
+
+
+def choose_vocabulary(options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
+    """The user's classes and the built-in lists asked for; all of those if nothing was asked for."""
+    chosen = []
+    if options.vocabulary is not None:
+        chosen.append(Vocabulary.from_string(options.vocabulary))
+    elif options.vocabulary_file is not None:
+        chosen.append(Vocabulary.from_file(options.vocabulary_file))
+    lists = options.add_vocabulary or ([] if chosen else BUILTIN_VOCABULARIES)
+    directory = cfg.MODEL.FC_CLIP.VOCABULARY_DIR
+    chosen += [builtin_vocabulary(name, directory) for name in dict.fromkeys(lists)]
+    return chosen[0] if len(chosen) == 1 else join_vocabularies(chosen)
+
+
+def read_model_config(options: argparse.Namespace) -> CfgNode:
+    """The configuration of --model or --config-file; of the command's default model where neither was given."""
+    name = options.model
+    if name is None and options.config_file is None and not options.random_weights:
+        name = options.default_model
+    found = find_pretrained(name) if name else None
+    lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", "published"] if options.published_vocabulary else []
+    return read_config(
+        found.config if found else options.config_file or configs_folder() / DEFAULT_CONFIG,
+        [*lists, *options.opts],
+        found.weights if found else None,
+        device=options.device,
+        random_weights=options.random_weights,
+        fast=options.fast,
+    )
+
+
+def _check_paths(options: argparse.Namespace) -> None:
+    if options.json is not None and options.json.is_dir():
+        raise ValueError(f"--json {options.json} is a folder; name a file in it")
+    output = options.output
+    if output is not None and output.is_file() and output.suffix.lower() not in {*IMAGE_SUFFIXES, ".mp4"}:
+        raise ValueError(
+            f"--output {output} is a file of another kind; give a folder or the name of a picture or video"
+        )
+
+
+def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) -> ImageJob | VideoJob:
+    """Find what to segment and where the results go, before a model is built in vain."""
+    if options.input is None:
+        reader = stack.enter_context(VideoReader(0 if options.webcam else options.video_input))
+        return VideoJob(reader, plan_video(reader, options.output))
+    images, problems = find_images(options.input)
+    if not images:
+        raise ValueError("; ".join(problems))
+    for problem in problems:
+        report.skip(problem)
+    return ImageJob(plan_pictures(images, options.output))

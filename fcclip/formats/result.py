@@ -1,0 +1,192 @@
+"""What a model found in one picture: the plain data that every form is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from fcclip.drawing.colors import RGB
+from fcclip.drawing.labels import Box
+from fcclip.drawing.name_colors import vocabulary_colors
+from fcclip.vocabulary import Vocabulary
+
+RANDOM_WEIGHTS_WARNING = "RANDOM WEIGHTS: these segments and names mean nothing"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One region of a panoptic map.
+
+    Attributes:
+        id: its value in the panoptic map, from 1.
+        name: first name of its class.
+        category_id: position of its class in the vocabulary.
+        is_thing: a countable object; else stuff, at most one segment a class.
+        score: probability of its class, 0..1.
+        area: pixels.
+        box: (x0, y0, x1, y1) in pixels; x1 and y1 lie just outside.
+    """
+
+    id: int
+    name: str
+    category_id: int
+    is_thing: bool
+    score: float
+    area: int
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """Objects found, each with its own mask; masks may overlap.
+
+    Attributes:
+        masks: (N, H, W) bool.
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels.
+        scores: (N,) float32, 0..1.
+        category_ids: (N,) int64, positions in the vocabulary.
+    """
+
+    masks: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    category_ids: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        if self.masks.ndim != 3 or self.masks.dtype != bool:
+            raise ValueError(f"instance masks are an (N, H, W) bool array, not {self.masks.dtype} {self.masks.shape}")
+        if (len(self.masks), self.boxes.shape, self.category_ids.shape) != (count, (count, 4), (count,)):
+            raise ValueError(
+                f"{count} scores do not fit {len(self.masks)} masks, boxes of shape {self.boxes.shape} "
+                f"and {len(self.category_ids)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, which: np.ndarray) -> Instances:
+        """The instances that a bool or index array selects."""
+        return Instances(self.masks[which], self.boxes[which], self.scores[which], self.category_ids[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The result for one picture; a task that was switched off is None.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB: the picture itself.
+        vocabulary: the classes that were asked for; every category id is a position in it.
+        panoptic: (H, W) int32, a segment's id at each of its pixels, 0 where there is none.
+        segments: the segments of the panoptic map.
+        instances: objects with a mask each.
+        semantic: (H, W) integers, the most probable class of every pixel.
+        random_weights: the model was not trained; nothing here means anything.
+
+    Raises:
+        ValueError: a shape, id or class does not fit, or there is no result at all.
+    """
+
+    image: np.ndarray
+    vocabulary: Vocabulary
+    panoptic: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
+    instances: Instances | None = None
+    semantic: np.ndarray | None = None
+    random_weights: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"the image is an (H, W, 3) uint8 array, not {self.image.dtype} {self.image.shape}")
+        if self.panoptic is None and self.semantic is None and self.instances is None:
+            raise ValueError(
+                "there is no result; switch on PANOPTIC_ON, INSTANCE_ON or SEMANTIC_ON in MODEL.MASK_FORMER.TEST"
+            )
+        for name, values in (("panoptic map", self.panoptic), ("semantic map", self.semantic)):
+            if values is not None and values.shape != self.size:
+                raise ValueError(f"the {name} has shape {values.shape}, the image {self.size}")
+        if self.instances is not None and self.instances.masks.shape[1:] != self.size:
+            raise ValueError(f"instance masks have shape {self.instances.masks.shape[1:]}, the image {self.size}")
+        self._check_segments()
+        self._check_classes()
+
+    def _check_segments(self) -> None:
+        ids = [segment.id for segment in self.segments]
+        in_map = set() if self.panoptic is None else set(np.unique(self.panoptic).tolist()) - {0}
+        if len(set(ids)) != len(ids) or set(ids) != in_map:
+            raise ValueError(f"the segments' ids {ids} are not those of the panoptic map, {sorted(in_map)}")
+
+    def _check_classes(self) -> None:
+        used = [segment.category_id for segment in self.segments]
+        if self.instances is not None:
+            used += self.instances.category_ids.tolist()
+        if self.semantic is not None:
+            used += [int(self.semantic.min()), int(self.semantic.max())]
+        for category_id in used:
+            if not 0 <= category_id < len(self.vocabulary):
+                raise ValueError(f"class {category_id} is not among the vocabulary's {len(self.vocabulary)}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def name_of(self, category_id: int) -> str:
+        """The name by which a class is shown."""
+        return self.vocabulary.categories[category_id].name
+
+    def color_of(self, category_id: int) -> RGB:
+        """The colour of a class: its own in the vocabulary, else one that belongs to its name."""
+        own = self.vocabulary.categories[category_id].color
+        return own or vocabulary_colors(tuple(category.name for category in self.vocabulary.categories))[category_id]
+
+    def semantic_areas(self) -> list[tuple[int, int]]:
+        """(class, pixels) of every class in the semantic map, largest first; empty without one."""
+        if self.semantic is None:
+            return []
+        classes, areas = np.unique(self.semantic, return_counts=True)
+        return sorted(zip(classes.tolist(), areas.tolist(), strict=True), key=lambda pair: -pair[1])
+
+
+def describe_segments(
+    panoptic: np.ndarray, records: Iterable[Mapping[str, Any]], scores: Iterable[float], vocabulary: Vocabulary
+) -> tuple[Segment, ...]:
+    """Complete a model's segment records with names, areas and boxes.
+
+    Args:
+        panoptic: (H, W) integers, segment ids.
+        records: with `id`, `category_id` (position in the vocabulary) and `isthing`.
+        scores: a probability a record.
+        vocabulary: names the classes.
+
+    Returns:
+        A segment a record, in the same order.
+
+    Raises:
+        ValueError: a record's id has no pixel.
+    """
+    extents = ndimage.find_objects(panoptic.astype(np.int32, copy=False))
+    areas = np.bincount(panoptic.ravel())
+    segments = []
+    for record, score in zip(records, scores, strict=True):
+        index = int(record["id"])
+        extent = extents[index - 1] if 0 < index <= len(extents) else None
+        if extent is None:
+            raise ValueError(f"segment {index} has no pixel in the panoptic map")
+        rows, columns = extent
+        segments.append(
+            Segment(
+                id=index,
+                name=vocabulary.categories[record["category_id"]].name,
+                category_id=int(record["category_id"]),
+                is_thing=bool(record["isthing"]),
+                score=float(score),
+                area=int(areas[index]),
+                box=(columns.start, rows.start, columns.stop, rows.stop),
+            )
+        )
+    return tuple(segments)

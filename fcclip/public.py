@@ -1,0 +1,69 @@
+"""The names of `fcclip`; importing them registers models and datasets with Detectron2.
+
+Raises:
+    ModuleNotFoundError: Detectron2 is not installed; the message tells how to install it.
+"""
+# ruff: noqa: E402, what comes first has to precede the imports that it is about
+
+import importlib.util
+import warnings
+
+if importlib.util.find_spec("detectron2") is None:
+    raise ModuleNotFoundError(
+        "fcclip needs Detectron2, which is not on the package index; install it with: "
+        "python -m fcclip.install_detectron2",
+        name="detectron2",
+    )
+
+import cv2
+
+# OpenCV's threads do not survive a fork, and a data worker that then calls OpenCV waits for them forever.
+cv2.setNumThreads(0)
+# fvcore, which Detectron2 imports, scripts two functions at import; nobody who uses this package can change that.
+warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
+
+import fcclip.data.datasets
+import fcclip.modeling  # noqa: F401, both register by name
+from fcclip.config import add_fcclip_config, add_maskformer2_config, get_cfg
+from fcclip.data.mappers import (
+    COCOInstanceNewBaselineDatasetMapper,
+    COCOPanopticNewBaselineDatasetMapper,
+    MaskFormerInstanceDatasetMapper,
+    MaskFormerPanopticDatasetMapper,
+    MaskFormerSemanticDatasetMapper,
+)
+from fcclip.evaluation.instance import InstanceSegEvaluator
+from fcclip.evaluation.tta import SemanticSegmentorWithTTA
+from fcclip.meta_arch.cascade_clip import CascadeCLIP
+from fcclip.meta_arch.dense_clip import DenseCLIP, DenseCLIPPlus
+from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.two_stage import TwoStage
+from fcclip.meta_arch.zegclip import ZegCLIP
+from fcclip.segmentation import Segmentation
+from fcclip.segmenter import Segmenter
+from fcclip.vocabulary import Category, Vocabulary
+from fcclip.weights import load_weights
+
+__all__ = [
+    "FCCLIP",
+    "COCOInstanceNewBaselineDatasetMapper",
+    "COCOPanopticNewBaselineDatasetMapper",
+    "CascadeCLIP",
+    "Category",
+    "DenseCLIP",
+    "DenseCLIPPlus",
+    "InstanceSegEvaluator",
+    "MaskFormerInstanceDatasetMapper",
+    "MaskFormerPanopticDatasetMapper",
+    "MaskFormerSemanticDatasetMapper",
+    "Segmentation",
+    "Segmenter",
+    "SemanticSegmentorWithTTA",
+    "TwoStage",
+    "Vocabulary",
+    "ZegCLIP",
+    "add_fcclip_config",
+    "add_maskformer2_config",
+    "get_cfg",
+    "load_weights",
+]

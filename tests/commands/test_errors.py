@@ -1,0 +1,58 @@
+"""How commands end: one sentence, an exit code, and no traceback unless it is asked for."""
+
+import os
+import signal
+
+import pytest
+from torch.multiprocessing import ProcessRaisedException
+
+from fcclip.commands.errors import INTERRUPTED, TERMINATED, run_command, sentence_of
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("the batch is empty;\n  add images"), "the batch is empty; add images"),
+        (PermissionError(13, "Permission denied", "/data/out"), "Permission denied: /data/out"),
+        (
+            KeyError("res9"),
+            "the program failed (KeyError: 'res9'); run it again with --debug and report what it shows",
+        ),
+        (
+            ProcessRaisedException("-- Process 1 terminated:\nTraceback\n  line\nValueError: no: 2 GPUs", 1, 7),
+            "no: 2 GPUs",
+        ),
+    ],
+)
+def test_an_error_is_one_sentence(capsys, error, sentence):
+    assert sentence_of(error) == sentence
+    assert run_command("train_net.py", lambda: fail(error)) == 1
+    assert capsys.readouterr().err == f"train_net.py: error: {sentence}\n"
+    with pytest.raises(type(error)):
+        run_command("train_net.py", lambda: fail(error), debug=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
+def test_signals_end_the_work_and_are_handled_as_before_afterwards(capsys, number, code):
+    before = signal.getsignal(signal.SIGTERM)
+    put_away = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            put_away.append(True)
+
+    assert run_command("tool", work) == code
+    assert put_away
+    assert capsys.readouterr().err == "tool: interrupted; what was finished before is kept\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_exit_code_is_that_of_the_work():
+    assert run_command("tool", lambda: None) == 0
+    assert run_command("tool", lambda: 3) == 3

@@ -1,0 +1,72 @@
+"""`fcclip segment` and `fcclip video`: where they differ from demo.py."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcclip.__main__ import main
+from fcclip.commands import segment, segmenting, video
+from fcclip.commands.options import DEFAULT_MODEL
+from fcclip.files.video import VideoReader
+from tests.integration.test_demo import write_video
+from tests.tiny import write_tiny_config
+
+NAMES = ("--vocabulary", "red star; grass=stuff")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)).save(path)
+    return path
+
+
+def test_one_command_from_a_picture_to_a_picture(image: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "segmented.png"
+    assert main(["segment", str(image), "--output", str(output), *NAMES, "--model", "panoshapes"]) == 0
+    with Image.open(output) as picture:
+        assert picture.size == (60, 40)
+
+
+def test_several_inputs_and_a_configuration(image: Path, tmp_path: Path) -> None:
+    other = image.with_name("other.png")
+    other.write_bytes(image.read_bytes())
+    found = tmp_path / "found.json"
+    words = [str(image), str(other), "--json", str(found), *NAMES, "--config-file", str(write_tiny_config(tmp_path))]
+    assert segment.main(words) == 0
+    assert [result["file"] for result in json.loads(found.read_text())["results"]] == [str(image), str(other)]
+
+
+def test_a_video(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", count=2)
+    output = tmp_path / "out.mp4"
+    words = [str(clip), "--output", str(output), *NAMES, "--config-file", str(write_tiny_config(tmp_path))]
+    assert video.main(words) == 0
+    with VideoReader(output) as reader:
+        assert len(list(reader)) == 2
+    with pytest.raises(SystemExit):
+        video.main([*NAMES])
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [((), DEFAULT_MODEL), (("--model", "panoshapes"), "panoshapes"), (("--random-weights",), None)]
+)
+def test_photographs_are_given_to_the_published_model(image, monkeypatch, capsys, words, name) -> None:
+    asked_for = []
+
+    def find(asked: str) -> None:
+        asked_for.append(asked)
+        raise FileNotFoundError("the checkpoint is not here")
+
+    def build(cfg: object) -> None:
+        raise ValueError("no model is built here")
+
+    monkeypatch.setattr(segmenting, "find_pretrained", find)
+    monkeypatch.setattr(segmenting.Segmenter, "from_cfg", build)
+    assert segment.main([str(image), "--json", str(image.with_suffix(".json")), *NAMES, *words]) == 2
+    assert asked_for == ([name] if name else [])
+    reason = "the checkpoint is not here" if name else "no model is built here"
+    assert capsys.readouterr().err == f"fcclip segment: {reason}\n"
