@@ -11,23 +11,20 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from PIL import Image
 
 from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
-from fcclip.files.images import read_image
+from fcclip.files.images import ImageLike, to_rgb
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import accelerate
-from fcclip.vocabulary import Vocabulary
+from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
 
-ImageLike = str | Path | np.ndarray | Image.Image
-VocabularyLike = Vocabulary | str | Path | Iterable[str]
 OnError = Callable[[int, Exception], None]
 
 LEAST_INSTANCE_SCORE = 0.05  # as Detectron2 has it: what scores less is noise
@@ -188,7 +185,7 @@ class Segmenter:
 
     def encode_vocabulary(self, vocabulary: VocabularyLike) -> EncodedVocabulary:
         """Encode classes for `predict` and `stream`, and leave those that were set as they are; as `set_vocabulary`."""
-        return self.model.vocabularies.encode(_to_vocabulary(vocabulary)).to(self.model.device)
+        return self.model.vocabularies.encode(Vocabulary.of(vocabulary)).to(self.model.device)
 
     def embed_text(self, names: Sequence[str]) -> np.ndarray:
         """Embed names as classes are embedded: the mean over the prompt templates.
@@ -207,7 +204,7 @@ class Segmenter:
         Raises:
             As `predict`.
         """
-        return self._encode_batch([_to_array(image)])[0]
+        return self._encode_batch([to_rgb(image)])[0]
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is iterable
@@ -247,7 +244,7 @@ class Segmenter:
             FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
             PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if isinstance(images, ImageLike | EncodedPicture):
+        if isinstance(images, ImageLike | EncodedPicture | bytes) or not isinstance(images, Iterable):
             return next(self.stream([images], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
         results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))
@@ -291,8 +288,8 @@ class Segmenter:
             on_error: is told the place of a picture that fails, from 0, and why; None then stands for its result, and
                 the others go on. Without it, the first failure is raised after the results before it.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is a whole number, at least 1, not {batch_size}")
         classes = self._for_one_call(vocabulary)
         self._wanted(classes)
 
@@ -384,7 +381,7 @@ def _to_item(image: ImageLike | EncodedPicture) -> _Item:
     if isinstance(image, EncodedPicture):
         return image
     try:
-        return _to_array(image)
+        return to_rgb(image)
     except Exception as error:  # of one picture; the others go on
         return _Failure(error)
 
@@ -399,24 +396,3 @@ def _told(results: Iterator[Segmentation | _Failure], on_error: OnError | None) 
         else:
             on_error(place, result.error)
             yield None
-
-
-def _to_vocabulary(vocabulary: Vocabulary | str | Path | Iterable[str]) -> Vocabulary:
-    if isinstance(vocabulary, Vocabulary):
-        return vocabulary
-    if isinstance(vocabulary, str):
-        return Vocabulary.from_string(vocabulary)
-    if isinstance(vocabulary, Path):
-        return Vocabulary.from_file(vocabulary)
-    return Vocabulary.from_class_strings(vocabulary)
-
-
-def _to_array(image: ImageLike) -> np.ndarray:
-    """Any picture -> (H, W, 3) uint8 RGB that is nobody else's."""
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"an image is an (H, W, 3) uint8 RGB array with pixels, not {image.dtype} {image.shape}")
-    return image.copy()  # the caller may fill it with the next frame while this one waits

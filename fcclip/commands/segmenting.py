@@ -44,6 +44,7 @@ def run(options: argparse.Namespace, program: str) -> int:
             chosen = read_vocabulary(options)
             cfg = read_model_config(options)
             vocabulary = add_lists(chosen, options, cfg)
+            print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for hint in vocabulary.hints)]))
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             segmenter.set_vocabulary(vocabulary)
