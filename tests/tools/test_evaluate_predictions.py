@@ -129,7 +129,7 @@ def test_segment_without_pixels(files, capsys):
 
 def test_not_a_panoptic_json(files, capsys):
     files["pred_json"].write_text(json.dumps([{"image_id": 1, "bbox": [0, 0, 1, 1]}]))
-    assert 'it has no list "annotations"' in error_of(files, capsys)
+    assert 'holds a list, not an object' in error_of(files, capsys)
 
 
 def test_ground_truth_without_categories(files, capsys):
@@ -175,7 +175,7 @@ def test_label_maps(labels, capsys):
         (lambda folder: Image.new("L", (1, 1)).save(folder / "c.png"), "has predictions for 1 images that"),
         (lambda folder: Image.new("L", (4, 1)).save(folder / "b.png"), "b.png: the prediction has (1, 4) pixels"),
         (lambda folder: Image.new("L", (5, 1), 9).save(folder / "b.png"), "b.png: the prediction has label 9"),
-        (lambda folder: Image.new("RGB", (5, 1)).save(folder / "b.png"), "a label map has one integer a pixel"),
+        (lambda folder: Image.new("RGB", (5, 1)).save(folder / "b.png"), "a label map has one integer per pixel"),
         (lambda folder: [path.unlink() for path in folder.iterdir()], "has no label map"),
     ],
 )

@@ -19,6 +19,7 @@ from fcclip.files.panoptic import VOID, rgb_to_id
 
 Record = Mapping[str, Any]
 FILE_KEYS = ("file_name", "pan_seg_file_name", "sem_seg_file_name")
+_LABEL_MODES = ("L", "P", "I", "I;16", "I;16B", "I;16L")  # of Pillow: one integer per pixel
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn the picture by a quarter
 _LISTED = 5  # ids that one message names
 
@@ -111,8 +112,9 @@ def _inspect_label_map(
     if picture is None:
         return
     _compare_sizes(path, picture.size, size, findings)
-    if picture.mode in ("RGB", "RGBA"):
-        findings.problem(PIXELS, path, f"is a {picture.mode} image; a label map has one channel")
+    if picture.mode not in _LABEL_MODES:
+        message = f"is a {picture.mode} image; a label map has one integer per pixel (grey or palette)"
+        findings.problem(PIXELS, path, message)
     elif picture.pixels is not None:
         values = np.unique(picture.pixels)
         known = values[(values < expectations.classes) & (values != expectations.ignore_label)].tolist()
