@@ -10,6 +10,7 @@ mapper on its DATASETS.TRAIN. One process, one thread, as in a data worker.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from detectron2.data import get_detection_dataset_dicts
 from PIL import Image
 
 from fcclip import get_cfg, load_cfg
+from fcclip.commands.errors import run_tool
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
 from fcclip.engine.rng import seeded_rng
@@ -96,4 +98,4 @@ def make_records(folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

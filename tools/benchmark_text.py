@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from fcclip.clip.loading import load_clip
 from fcclip.clip.text_tower import encode_text, text_weights
+from fcclip.commands.errors import run_tool
 from fcclip.files.cache import TextCache
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.text import TEMPLATES, NameEmbedder
@@ -86,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
+from fcclip.commands.errors import run_tool
 from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
 from fcclip.engine.contrastive.tiles import is_convolutional
 from fcclip.engine.contrastive.trainer import ContrastivePlan, ContrastiveTrainer
@@ -71,4 +73,4 @@ def measure(clip: LoadedClip) -> dict[str, Accuracy]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))
