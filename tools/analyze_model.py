@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a ZegCLIP or Cascade-CLIP costs: parameters, multiply-accumulates, and images a second.
+"""What a ZegCLIP or Cascade-CLIP costs: parameters, multiply-accumulates, and images per second.
 
     python tools/analyze_model.py --config-file configs/zero_shot/zegclip/voc12_inductive.yaml
     python tools/analyze_model.py --config-file ... --fps                          # on DATASETS.TEST
@@ -73,7 +73,7 @@ def report(cfg: CfgNode, model: nn.Module, options: argparse.Namespace) -> None:
 
 
 def describe_speed(cfg: CfgNode, model: nn.Module, dataset: str, options: argparse.Namespace) -> str:
-    """Images a second: the median of the repetitions and their range."""
+    """Images per second: the median of the repetitions and their range."""
     target: Any = model
     target.set_metadata(MetadataCatalog.get(dataset))
     with target.labels_only():

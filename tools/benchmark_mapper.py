@@ -25,8 +25,9 @@ from detectron2.config import CfgNode
 from detectron2.data import get_detection_dataset_dicts
 from PIL import Image
 
-from fcclip import get_cfg, load_cfg
+from fcclip import get_cfg
 from fcclip.commands.errors import run_tool
+from fcclip.config import load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
 from fcclip.engine.rng import seeded_rng
@@ -49,7 +50,7 @@ def main() -> None:
         seconds, masks = measure(build_train_mapper(cfg), records, options.samples)
     low, middle, high = quantiles(seconds, n=4)
     print(f"{cfg.INPUT.DATASET_MAPPER_NAME}: {len(seconds) / sum(seconds):.1f} images/s for one worker")
-    print(f"{1000 * middle:.1f} ms an image (quartiles {1000 * low:.1f} to {1000 * high:.1f}), {masks:.1f} masks each")
+    print(f"{1000 * middle:.1f} ms per image (quartiles {1000 * low:.1f} to {1000 * high:.1f}), {masks:.1f} masks each")
 
 
 def load(config_file: str | None, opts: list[str]) -> CfgNode:

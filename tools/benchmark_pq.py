@@ -41,8 +41,8 @@ def main() -> None:
     images = list(truth.annotations.values())[: options.images]
     memory, files = measure(truth, images, options.gt_folder, options.repeat)
     print(f"{len(images)} images, each {options.repeat} times")
-    print(f"in memory      {1000 * memory:8.2f} ms an image")
-    print(f"by PNG files   {1000 * files:8.2f} ms an image")
+    print(f"in memory      {1000 * memory:8.2f} ms per image")
+    print(f"by PNG files   {1000 * files:8.2f} ms per image")
     print(f"ratio          {files / memory:8.1f}")
 
 

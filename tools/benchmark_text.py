@@ -82,7 +82,7 @@ def main() -> None:
     print(f"77 tokens (from {len(sample)} prompts)  {at_77:9.2f} s   1.0x")
     print(f"cold, trimmed                {cold:9.2f} s   {at_77 / cold:.1f}x")
     print(f"warm, from disk              {warm:9.2f} s   {at_77 / warm:.0f}x")
-    print(f"fingerprint of the weights   {fingerprinting:9.2f} s   once a process")
+    print(f"fingerprint of the weights   {fingerprinting:9.2f} s   once per process")
     ratio = statistics.median(w / t for w, t in zip(whole, trimmed, strict=True))
     print(f"same {len(sample)} prompts, in turns: trimmed is {ratio:.1f}x as fast; largest difference {error:.1e}")
 

@@ -176,7 +176,7 @@ def two_stage(bench: Bench, models: Sequence[str]) -> str:
         rows.append(
             {
                 "model": name,
-                "ms an image": round(1000 * spent),
+                "ms per image": round(1000 * spent),
                 "ratio": spent / seconds[0],
                 **{f"CLIP alone: {key}": alone[key] for key in ("PQ seen", "PQ unseen")},
                 **{f"ensemble: {key}": together[key] for key in ("PQ seen", "PQ unseen", "harmonic")},

@@ -25,7 +25,7 @@ class Recipe:
     """Which model is trained, how long, on what, and with which greatest learning rate.
 
     Attributes:
-        fresh: new scenes a step; rendering them takes about 15 ms each.
+        fresh: new scenes per step; rendering them takes about 15 ms each.
         bfloat16: compute in bfloat16.
     """
 
