@@ -153,7 +153,7 @@ def test_requests_that_are_none(addresses: tuple[str, str]) -> None:
     assert "not a JSON object" in caught.value.read().decode()
     with pytest.raises(HTTPError) as caught:
         ask(url, "/predict", {"tasks": [{"data": {}}], "label_config": config()})
-    assert 'a task has no' in caught.value.read().decode()
+    assert "a task has no" in caught.value.read().decode()
 
 
 def test_configuration_is_read() -> None:
