@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -125,3 +126,28 @@ def test_a_token_is_needed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         script.main(["12"])
     assert "CVAT_ACCESS_TOKEN" in capsys.readouterr().err
+
+
+def test_a_task_is_annotated_with_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command as documented, with a client in place of a server."""
+    labels = [label(100 + index, name, "any") for index, name in enumerate(NAMES)]
+    monkeypatch.setenv("CVAT_ACCESS_TOKEN", "token")
+    client = MagicMock()
+    client.__enter__.return_value = client
+    client.tasks.retrieve.return_value.get_labels.return_value = labels
+    monkeypatch.setattr(script, "make_client", lambda host, access_token: client)
+    given: dict[str, Any] = {}
+
+    def annotate(_: Any, task: int, found: Any, **options: Any) -> None:
+        given.update(task=task, labels=[entry.name for entry in found.spec.labels], **options)
+
+    monkeypatch.setattr(script.cvataa, "annotate_task", annotate)
+    words = ["12", "--model", "panoshapes", "--device", "cpu", "--threshold", "0.4", "--vocabulary", "snow=stuff"]
+    assert script.main(words) == 0
+    assert given == {
+        "task": 12,
+        "labels": list(NAMES),
+        "clear_existing": False,
+        "conf_threshold": 0.4,
+        "conv_mask_to_poly": False,
+    }
