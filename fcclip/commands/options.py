@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES
+from fcclip.formats.registry import FORMATS
 
 DEFAULT_CONFIG = "coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"  # below configs/
 DEFAULT_MODEL = "fcclip_convnext_large"
@@ -24,6 +25,14 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     """Add what to look for, where the results go, and how to compute."""
     parser.add_argument("--output", type=Path, metavar="PATH", help="file or folder to write; without it, a window")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to a JSON file")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        default=[],
+        choices=tuple(FORMATS),
+        metavar="NAME",
+        help=f"write the results for other programs too, into --output/NAME: {', '.join(FORMATS)}",
+    )
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--vocabulary", metavar="NAMES", help='classes to look for: "cat,kitten; sofa; wall=stuff"')
     names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class a line")

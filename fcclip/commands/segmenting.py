@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 
@@ -19,6 +21,8 @@ from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.video import VideoError, VideoReader
 from fcclip.files.vocabularies import PUBLISHED
+from fcclip.formats.registry import open_format
+from fcclip.formats.writer import Writer
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
@@ -38,6 +42,7 @@ def run(options: argparse.Namespace, program: str) -> int:
     with ExitStack() as stack:
         try:
             _check_paths(options)
+            report.writers = open_formats(options.format, options.output)
             job = _open_source(options, report, stack)
             needs_window = options.output is None and options.json is None
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
@@ -61,11 +66,21 @@ def run(options: argparse.Namespace, program: str) -> int:
         except KeyboardInterrupt:
             report.skip("the rest, because the run was interrupted")
         finally:
+            report.finish_formats()
             if options.json is not None:
                 report.write(options.json, vocabulary)
     if report.problems:
         print("\n".join([f"{program}: skipped {len(report.problems)}:", *report.problems]), file=sys.stderr)
     return 1 if report.problems else 0
+
+
+def open_formats(names: Sequence[str], output: Path | None) -> list[Writer]:
+    """The writers of the formats asked for, each with its own folder in the output."""
+    if not names:
+        return []
+    if output is None or output.suffix.lower() in {*IMAGE_SUFFIXES, ".mp4"}:
+        raise ValueError("--format writes many files; name a folder with --output")
+    return [open_format(name, output / name) for name in dict.fromkeys(names)]
 
 
 def read_vocabulary(options: argparse.Namespace) -> list[Vocabulary]:

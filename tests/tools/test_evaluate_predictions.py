@@ -129,7 +129,7 @@ def test_segment_without_pixels(files, capsys):
 
 def test_not_a_panoptic_json(files, capsys):
     files["pred_json"].write_text(json.dumps([{"image_id": 1, "bbox": [0, 0, 1, 1]}]))
-    assert 'holds a list, not an object' in error_of(files, capsys)
+    assert "holds a list, not an object" in error_of(files, capsys)
 
 
 def test_ground_truth_without_categories(files, capsys):
