@@ -58,8 +58,8 @@ def inspect_files(records: Iterable[Record]) -> Findings:
         except OSError:
             return frozenset()
 
-    for record in (frame for record in records for frame in frames_of(record)):
-        paths = [record[key] for key in FILE_KEYS if record.get(key) is not None]
+    for frame in (frame for record in records for frame in frames_of(record)):
+        paths = [frame[key] for key in FILE_KEYS if frame.get(key) is not None]
         for path in paths:
             folder, name = os.path.split(path)
             if name not in files_in(folder):
