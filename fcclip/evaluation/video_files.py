@@ -167,25 +167,30 @@ class VideoScores:
         table = np.array(pairs, np.int64).reshape(-1, 2)
         return table[:, 0], table[:, 1]
 
-    def report(self) -> dict[str, Any]:
-        """See `score_video_panoptic_files`."""
+    def metrics(self) -> dict[str, float]:
+        """All averages in percent, NaN where there is nothing to average; see `score_video_panoptic_files`."""
         published, corrected = self.published.result(), self.corrected.result()
         windows = self.vpq.of_window
+        any_window = windows[PAPER_WINDOWS[0]]
         values = {
             "VPQ": self.vpq.mean(PAPER_WINDOWS),
             "VPQ_script": self.vpq.mean(SCRIPT_WINDOWS),
             **{f"VPQ_{length}": quality.quality().pq for length, quality in windows.items()},
-            "VPQ_things": self.vpq.mean(PAPER_WINDOWS, next(iter(windows.values())).things()),
-            "VPQ_stuff": self.vpq.mean(PAPER_WINDOWS, next(iter(windows.values())).things(False)),
+            "VPQ_things": self.vpq.mean(PAPER_WINDOWS, any_window.things()),
+            "VPQ_stuff": self.vpq.mean(PAPER_WINDOWS, any_window.things(False)),
             "STQ": published.stq,
             "STQ_corrected": corrected.stq,
             "AQ": published.aq,
             "AQ_corrected": corrected.aq,
             "SQ": published.sq,
         }
+        return {name: 100 * value for name, value in values.items()}
+
+    def report(self) -> dict[str, Any]:
+        """See `score_video_panoptic_files`."""
         return {
-            **{name: None if math.isnan(value) else 100 * value for name, value in values.items()},
-            "windows": {str(length): _groups(quality) for length, quality in windows.items()},
+            **{name: None if math.isnan(value) else value for name, value in self.metrics().items()},
+            "windows": {str(length): _groups(quality) for length, quality in self.vpq.of_window.items()},
             "videos": self.videos,
             "frames": self.frames,
             "notes": self._notes(),

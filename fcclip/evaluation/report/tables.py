@@ -16,7 +16,10 @@ from tabulate import tabulate
 from fcclip.evaluation.base import ImageEvaluator, Results
 from fcclip.files.atomic import write_json, write_text
 
-TITLES = {"panoptic_seg": "Panoptic", "sem_seg": "Semantic", "segm": "Instances (masks)", "bbox": "Instances (boxes)"}
+TITLES = {
+    "panoptic_seg": "Panoptic", "sem_seg": "Semantic", "segm": "Instances (masks)", "bbox": "Instances (boxes)",
+    "video_panoptic": "Video, panoptic", "video_semantic": "Video, semantic", "video_instance": "Video, instances",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""VSPW's measures against a direct computation from the definition."""
+"""Video consistency against a direct computation from the definition."""
 
 import math
 
 import numpy as np
 import pytest
 
-from fcclip.evaluation.metrics.vspw import SemanticVideoQuality, VideoConsistency
+from fcclip.evaluation.metrics.vspw import consistent_shares, video_consistency
 
 
 def direct(frames: list[tuple[np.ndarray, np.ndarray]], length: int) -> list[float]:
@@ -31,21 +31,15 @@ def random_video(seed: int, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_consistency_equals_the_definition_and_skips_short_videos():
-    consistency = VideoConsistency(windows=(3, 5))
     videos = [random_video(0, 9), random_video(1, 5), random_video(2, 3)]
-    for video in videos:
-        consistency.add_video(video)
+    values = video_consistency([consistent_shares(iter(video), (3, 5)) for video in videos])
     threes = direct(videos[0], 3) + direct(videos[1], 3)
     fives = direct(videos[0], 5)
-    values = consistency.values()
     assert values["VC3"] == pytest.approx(100 * np.mean(threes))
     assert values["VC5"] == pytest.approx(100 * np.mean(fives))
     assert values["VC5_script"] == pytest.approx(100 * np.mean(threes + fives))
 
 
-def test_miou_counts_false_pixels_of_all_and_leaves_absent_classes_out():
-    quality = SemanticVideoQuality(classes=3, windows=(1,))
-    true, found = np.array([[0, 0, 1, 255]]), np.array([[0, 2, 1, 1]])
-    quality.add_video([(true, found)])
-    assert quality.values()["mIoU"] == pytest.approx(100 * (1 / 2 + 1) / 2)  # class 2 is not in the ground truth
-    assert math.isnan(quality.values()["VC1"])  # the only window is the last one
+def test_without_a_window_there_is_no_value():
+    values = video_consistency([consistent_shares(random_video(0, 8))])
+    assert math.isnan(values["VC8"])  # its only window is the last one
