@@ -132,6 +132,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.ACTIVATION_CHECKPOINTING = False
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)
+    _add_tracking_keys(cfg)
     _add_dataset_keys(cfg)
     _add_zero_shot_keys(cfg)
     make_safe(cfg, ConfigNode)
@@ -184,6 +185,21 @@ def _add_evaluation_keys(cfg: CfgNode) -> None:
     cfg.TEST.PANOPTIC_SCORER = "memory"  # memory, or panopticapi, which must be installed and reads the exported files
     cfg.TEST.PLOTS = True  # draw bars of all classes, confusions of the worst, and a page of the worst images
     cfg.TEST.WORST_IMAGES = 20  # images on that page
+
+
+def _add_tracking_keys(cfg: CfgNode) -> None:
+    """Keys of `Segmenter.track`; thresholds were measured on the built-in world (docs/video.md)."""
+    node = cfg.MODEL.TRACKING = CfgNode()
+    node.MEMORY_FRAMES = 9  # frames that queries are matched with
+    node.MEMORY_VOTES = 5  # of those, the ones that fit best decide together; 1 and 1 frame: the last frame (MinVIS)
+    node.VOTE_DECAY = 1.0  # weight of the past in the votes for classes; 1: the plain mean over the shot
+    node.KEEP_FRAMES = 30  # a query that was void for so long forgets its votes
+    node.CUT_COSINE = 0.87  # a cut: the mean cosine to the last frame is below this,
+    node.CUT_DROP = 0.08  # and so much below the median of the shot
+    node.ACCEPT_COSINE = 0.5  # least cosine at which an object goes on
+    node.REVIVE_COSINE = 0.6  # least cosine at which one that was away is recognised,
+    node.REVIVE_MARGIN = 0.1  # and by how much it must be ahead of the next best
+    node.MAX_TRACKS = 200  # objects that are remembered
 
 
 def _add_mask_former_keys(cfg: CfgNode) -> None:
