@@ -96,8 +96,8 @@ def test_map_of_tracks(segmenter):
 
 
 def test_what_cannot_be_tracked_is_explained(segmenter):
+    other = Segmenter(tiny_model(MODEL__MASK_FORMER__TEST__PANOPTIC_ON=False), min_size=64, max_size=96)
     with pytest.raises(ValueError, match="PANOPTIC_ON True"):
-        other = Segmenter(tiny_model(MODEL__MASK_FORMER__TEST__PANOPTIC_ON=False), min_size=64, max_size=96)
         other.track([], vocabulary=NAMES)
     with pytest.raises(ValueError, match="0 for a camera"):
         segmenter.track([], look_ahead=-1)
