@@ -26,7 +26,7 @@ from fcclip.evaluation.metrics.youtube_vis import video_average_precision
 from fcclip.evaluation.video_files import MEANINGS, VideoScores
 from fcclip.files.atomic import write_json
 from fcclip.files.images import read_label_map
-from fcclip.files.panoptic import describe_segments, read_panoptic_png, write_panoptic_png
+from fcclip.files.panoptic import measure_segments, read_panoptic_png, write_panoptic_png
 from fcclip.files.video_panoptic import VideoFrame, write_video_panoptic_json
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class VideoPanopticEvaluator(VideoEvaluator):
             name = Path(frame["file_name"]).with_suffix(".png").name
             write_panoptic_png(self._folder / "pan_pred" / video / name, ids)
             segments = [{**s, "category_id": dataset_id[s["category_id"]]} for s in counted["segments"]]
-            annotations.append({"file_name": name, "segments_info": describe_segments(ids, segments)})
+            annotations.append({"file_name": name, "segments_info": measure_segments(ids, segments)})
         return annotations
 
     def results(self) -> Results:

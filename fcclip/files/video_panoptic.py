@@ -8,13 +8,13 @@ Source: Miao et al., "Large-scale Video Panoptic Segmentation in the Wild: A Ben
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fcclip.files.atomic import write_json
+from fcclip.files.coco_json import is_inside, read_json_object, read_list
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,16 @@ def read_video_panoptic_json(path: str | Path) -> VideoPanopticJson:
         ValueError: it is not JSON or not of this format; or a field is missing, or a video appears twice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"video panoptic JSON {path} does not exist")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise ValueError(f'{path} is not a video panoptic JSON file: it has no list "annotations"')
+    content = read_json_object(path, "video panoptic JSON")
     videos: dict[str, list[VideoFrame]] = {}
-    for record in content["annotations"]:
+    for record in read_list(content, "annotations", path):
         if not isinstance(record, dict) or "video_id" not in record or not isinstance(record.get("annotations"), list):
             raise ValueError(
                 f"{path}: an annotation has no video_id or no list of frames; is it in VIPSeg's format, not COCO's?"
             )
         video = str(record["video_id"])
+        if not is_inside(video):
+            raise ValueError(f"{path}: {video!r} is no name of a video below the folder of PNGs")
         if video in videos:
             raise ValueError(f"{path}: video {video} has two annotations")
         videos[video] = [_frame(frame, path, video) for frame in record["annotations"]]
@@ -106,6 +101,10 @@ def _frame(record: Mapping[str, Any], path: Path, video: str) -> VideoFrame:
     missing = {"file_name", "segments_info"} - record.keys()
     if missing:
         raise ValueError(f"{path}: a frame of video {video} has no {', '.join(sorted(missing))}")
+    if not isinstance(record["file_name"], str) or not is_inside(record["file_name"]):
+        raise ValueError(
+            f"{path}: video {video} has file_name {record['file_name']!r}; it should be a name in its folder"
+        )
     name = str(Path(record["file_name"]).with_suffix(".png"))
     for segment in record["segments_info"]:
         if "id" not in segment or "category_id" not in segment:

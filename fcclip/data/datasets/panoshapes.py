@@ -49,9 +49,9 @@ class RenderedClips(VideoPanopticLayout):
     def required(self) -> list[str]:
         return []
 
-    def load(self, root: Path, metadata: Metadata) -> list[Record]:
+    def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
         write_clips((root / self.panoptic_json).parent, CLIP_SPLITS[self.split])
-        return super().load(root, metadata)
+        return super().load(root, metadata, findings)
 
 
 def register_all() -> None:

@@ -6,7 +6,6 @@ and whatever its kind of annotations adds, as the records of images have it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from detectron2.data.catalog import Metadata
 
 from fcclip.data.datasets.layouts import Layout, Record, segment_converter
 from fcclip.data.validation.findings import Findings
+from fcclip.files.coco_json import read_json_object
 from fcclip.files.video_panoptic import read_video_panoptic_json
 
 
@@ -129,13 +129,8 @@ def read_youtube_vis_json(path: str | Path) -> dict[str, Any]:
         ValueError: it is not JSON, or not of this format.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"video annotations {path} do not exist")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not {"videos", "categories"} <= content.keys():
+    content = read_json_object(path, "video annotations")
+    if not {"videos", "categories"} <= content.keys():
         raise ValueError(f'{path} is not in YouTube-VIS\'s format: it has no "videos" or no "categories"')
     for video in content["videos"]:
         missing = {"id", "height", "width", "file_names"} - video.keys()

@@ -17,7 +17,7 @@ from fcclip.data.panoshapes.dataset import JPEG_QUALITY, SIDE, dataset_id, panop
 from fcclip.data.panoshapes.scene import Scene
 from fcclip.data.prepare.jobs import run_jobs
 from fcclip.files.atomic import atomic_path, write_json
-from fcclip.files.panoptic import describe_segments, write_panoptic_png
+from fcclip.files.panoptic import measure_segments, write_panoptic_png
 
 CLIPS_WORLD = "panoshapes-clips-1"  # folder of the rendered files; a change of what is rendered needs a new number
 
@@ -85,7 +85,7 @@ def _write_clip(index: int, folder: Path, split: ClipSplit, side: int) -> Record
         write_panoptic_png(folder / "panoptic" / clip / f"{name}.png", scene.ids)
         segments = [{"id": entry.id, "category_id": dataset_id(CLASSES[entry.category])} for entry in scene.segments]
         frames.append(
-            {"image_id": name, "file_name": f"{name}.png", "segments_info": describe_segments(scene.ids, segments)}
+            {"image_id": name, "file_name": f"{name}.png", "segments_info": measure_segments(scene.ids, segments)}
         )
         images.append({"id": name, "width": side, "height": side, "file_name": f"{name}.png"})
     return {"video_id": clip, "annotations": frames, "images": images}

@@ -18,7 +18,7 @@ from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
 from fcclip.files.atomic import atomic_path, write_json
 from fcclip.files.images import read_label_map
-from fcclip.files.panoptic import describe_segments, write_panoptic_png
+from fcclip.files.panoptic import measure_segments, write_panoptic_png
 
 HEIGHT = 720  # rows
 SPLITS = ("train", "val", "test")
@@ -81,7 +81,7 @@ def segments_of_raw_map(values: np.ndarray) -> tuple[np.ndarray, list[Record]]:
             category = value - 1 if value < FIRST_THING else value // 100 - 1
             records.append({"id": value, "category_id": category, "iscrowd": 0})
     ids = values.astype(np.int32)
-    return ids, describe_segments(ids, records)
+    return ids, measure_segments(ids, records)
 
 
 def _convert_video(video: _Video) -> tuple[Record, Record, list[bool]]:
