@@ -11,13 +11,13 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from fcclip.formats.result import Segment
 from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions, VotedFrame
 from fcclip.inference.tracking.tracks import Sighting, TrackBook, TrackOptions, stuff_track
 from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.fcclip import FCCLIP, Sizes
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
-from fcclip.formats.result import Segment
 from fcclip.segmentation import Segmentation
 
 

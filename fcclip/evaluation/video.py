@@ -6,7 +6,7 @@ An output is what MinVIS_OV returns for a video: `pred_masks`, and `segments_inf
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from fcclip.files.video_panoptic import VideoFrame, write_video_panoptic_json
 
 logger = logging.getLogger(__name__)
 
+TRUTH_KEYS = ("pan_seg_file_name", "mask_file_name")  # of the record of a frame
+
 
 class VideoEvaluator(ImageEvaluator):
     """Keeps the statistics of every video, which are small, and computes the measures at the end.
@@ -44,6 +46,11 @@ class VideoEvaluator(ImageEvaluator):
         self._metadata = MetadataCatalog.get(dataset_name)
         self._folder = folder
         self.reset()
+
+    def truth_files(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        known = self._metadata.get("panoptic_json") or self._metadata.get("json_file")
+        files = [frame.get(key) for record in records for frame in record["frames"] for key in TRUTH_KEYS]
+        return [path for path in (known, *files) if path is not None]
 
     def reset(self) -> None:
         self._videos: list[ImageStatistics] = []
@@ -158,7 +165,7 @@ class VideoInstanceEvaluator(VideoEvaluator):
             write_json(self._folder / "video_instances.json", records)
         truth = read_youtube_vis_json(self._metadata.json_file)
         if not truth.get("annotations"):
-            where = self._folder / "video_instances.json" if self._folder else "nowhere; set TEST.PANOPTIC_EXPORT True"
+            where = self._folder / "video_instances.json" if self._folder else "nowhere; set TEST.INSTANCE_EXPORT True"
             logger.warning("%s has no annotations, so its server scores: %s", self._metadata.name, where)
             return {self.name: {}}
         return {self.name: video_average_precision(truth, records)}

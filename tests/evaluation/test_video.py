@@ -33,7 +33,7 @@ def cfg_of(folder: Path, plots: bool = False):
     cfg = get_cfg()
     cfg.OUTPUT_DIR = str(folder / "output")
     cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.TEST.PANOPTIC_EXPORT = True
+    cfg.TEST.PANOPTIC_EXPORT = cfg.TEST.INSTANCE_EXPORT = True
     cfg.TEST.PLOTS = plots
     cfg.INPUT.MIN_SIZE_TEST = 32
     return cfg

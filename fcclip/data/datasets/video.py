@@ -8,7 +8,12 @@ from typing import Any
 
 from fcclip.data.datasets.layouts import PanopticLayout
 from fcclip.data.datasets.registry import DatasetSpec, dataset_root, register
-from fcclip.data.datasets.tables import category_table, instance_classes, panoptic_classes, semantic_classes
+from fcclip.data.datasets.tables import (
+    category_table,
+    instance_table_metadata,
+    panoptic_table_metadata,
+    semantic_table_metadata,
+)
 from fcclip.data.datasets.video_layouts import (
     VideoInstanceLayout,
     VideoPanopticLayout,
@@ -30,12 +35,14 @@ def register_all() -> None:
         _register_vspw(split)
         for year in ("2019", "2021"):
             folder = f"ytvis_{year}/{_FOLDERS[split]}"
-            classes = partial(instance_classes, f"youtube_vis_{year}")
+            classes = partial(instance_table_metadata, f"youtube_vis_{year}")
             _register_instances(f"ytvis_{year}_{split}", classes, f"{folder}/JPEGImages", f"{folder}.json")
         annotations = f"ovis/annotations/annotations_{_FOLDERS[split]}.json"
-        _register_instances(f"ovis_{split}", partial(instance_classes, "ovis"), f"ovis/{_FOLDERS[split]}", annotations)
+        _register_instances(
+            f"ovis_{split}", partial(instance_table_metadata, "ovis"), f"ovis/{_FOLDERS[split]}", annotations
+        )
     # The classes of 2023 are those of 2021.
-    newer = partial(instance_classes, "youtube_vis_2021")
+    newer = partial(instance_table_metadata, "youtube_vis_2021")
     _register_instances("ytvis_2023_val", newer, "ytvis_2023/valid/JPEGImages", "ytvis_2023/valid/instances.json")
     _register_instances("lsvis_train", lv_vis_classes, "lsvis/train/JPEGImages", LV_VIS_JSON)
     _register_coco()
@@ -69,7 +76,7 @@ def _register_vipseg(split: str) -> None:
     )
     spec = partial(
         DatasetSpec,
-        classes=partial(panoptic_classes, "vipseg"),
+        classes=partial(panoptic_table_metadata, "vipseg"),
         constants={"evaluator_type": "video_panoptic", "ignore_label": 255},
         layout=layout,
         how_to_get=f"{_SEE_README}, then run `python datasets/prepare_vipseg.py`.",
@@ -81,7 +88,7 @@ def _register_vipseg(split: str) -> None:
 def _register_vspw(split: str) -> None:
     spec = partial(
         DatasetSpec,
-        classes=partial(semantic_classes, "vipseg"),
+        classes=partial(semantic_table_metadata, "vipseg"),
         constants={"evaluator_type": "video_semantic", "ignore_label": 255},
         layout=VideoSemanticLayout("VSPW_480p/data", f"VSPW_480p/{split}.txt"),
         how_to_get=f"{_SEE_README}; it needs no preparation.",
@@ -104,7 +111,7 @@ def _register_coco() -> None:
     """The images that open-vocabulary video models are trained on; named in their files for its classes."""
     spec = partial(
         DatasetSpec,
-        classes=partial(panoptic_classes, "coco_panoptic"),
+        classes=partial(panoptic_table_metadata, "coco_panoptic"),
         constants={"evaluator_type": "coco_panoptic_seg", "ignore_label": 255, "label_divisor": 1000},
         layout=PanopticLayout(
             images="coco/train2017",

@@ -15,10 +15,11 @@ import numpy as np
 from PIL import Image
 
 from fcclip.data.datasets.tables import category_table
-from fcclip.data.prepare.jobs import Options, Output, count_outputs, is_whole, run_jobs
+from fcclip.data.prepare.jobs import Options, Output, count_outputs, run_jobs
 from fcclip.files.atomic import atomic_path, write_json
 from fcclip.files.images import read_label_map
 from fcclip.files.panoptic import measure_segments, write_panoptic_png
+from fcclip.files.stamps import is_current, stamp_of
 
 HEIGHT = 720  # rows
 SPLITS = ("train", "val", "test")
@@ -100,8 +101,7 @@ def _convert_video(video: _Video) -> tuple[Record, Record, list[bool]]:
 
 def _convert_frame(video: _Video, mask: Path) -> tuple[Record, Record, bool]:
     image = video.raw / "imgs" / video.name / f"{mask.stem}.jpg"
-    if not image.is_file():
-        raise FileNotFoundError(f"{image} does not exist; is VIPSeg unpacked completely?")
+    stamp = stamp_of([image, mask], f"{HEIGHT} rows")
     values = read_label_map(mask)
     height, width = values.shape
     size = (int(HEIGHT * width / height), HEIGHT)
@@ -109,10 +109,11 @@ def _convert_frame(video: _Video, mask: Path) -> tuple[Record, Record, bool]:
     ids, segments = segments_of_raw_map(resized)
     picture = video.target / "images" / video.name / image.name
     png = video.target / "panomasksRGB" / video.name / mask.name
-    write = not (is_whole(picture) and is_whole(png))
+    write = not (is_current(picture, stamp) and is_current(png, stamp))
     if write:
         with Image.open(image) as opened, atomic_path(picture) as scratch:
-            opened.convert("RGB").resize(size, Image.Resampling.BILINEAR).save(scratch, quality=JPEG_QUALITY)
-        write_panoptic_png(png, ids)
+            resized_image = opened.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+            resized_image.save(scratch, quality=JPEG_QUALITY, comment=stamp)
+        write_panoptic_png(png, ids, stamp)
     stated = {"id": mask.stem, "width": size[0], "height": size[1], "file_name": mask.name}
     return stated, {"image_id": mask.stem, "file_name": mask.name, "segments_info": segments}, write
