@@ -17,6 +17,7 @@ from fcclip.data.panoshapes.clips import CLIP_SPLITS, ClipSplit
 from fcclip.evaluation import evaluate
 from fcclip.evaluation.video_files import score_video_panoptic_files
 from fcclip.files.panoptic import read_panoptic_png
+from tests.tiny import tiny_model
 
 CLIPS = "panoshapes_clips_a_video"
 
@@ -145,3 +146,14 @@ def test_semantic_labels_are_dataset_ids_plus_one(tmp_path, monkeypatch):
     values = evaluate(VideoOracle({"v": answer}), cfg_of(tmp_path), "VSPW_vss_video_val_ov")["video_semantic"]
     assert values["mIoU"] == pytest.approx(100 * 19 / 20)
     assert values["VC8"] == pytest.approx(100 * 4 / 6)  # void counts as a label
+
+
+def test_minvis_ov_is_evaluated_on_clips(clips, tmp_path):
+    model = tiny_model(
+        MODEL__META_ARCHITECTURE="MinVIS_OV",
+        MODEL__MASK_FORMER__TEST__TASK="vps",
+        DATASETS__TRAIN=("coco_panoptic_video_ov",),
+    )
+    values = evaluate(model, cfg_of(tmp_path), CLIPS)["video_panoptic"]
+    assert 0 <= values["VPQ_1"] <= 100
+    assert model.vocabulary.categories[0].name == "red circle"
