@@ -22,7 +22,7 @@ from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import accelerate
-from fcclip.tracking import TrackedStream, TrackingOptions
+from fcclip.tracking import TrackedStream, TrackingOptions, can_track
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
@@ -343,6 +343,11 @@ class Segmenter:
         pictures = map_in_batches(self._encode_batch, map(_to_array, frames), self._kind, batch_size)
         options = replace(self._tracking, instance_threshold=self.instance_threshold)
         return TrackedStream(self.model, classes, pictures, look_ahead, options)
+
+    @property
+    def can_track(self) -> bool:
+        """Whether `track` works with this model: an FC-CLIP with panoptic results."""
+        return can_track(self.model)
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Height and width at which a picture (H, W, 3) goes through the network: resized, then padded."""

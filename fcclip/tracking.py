@@ -67,6 +67,11 @@ class TrackingOptions:
         )
 
 
+def can_track(model: OpenVocabularyModel) -> bool:
+    """Whether a model gives what tracks are made of."""
+    return isinstance(model, FCCLIP) and model.panoptic_on
+
+
 @dataclass(frozen=True)
 class _Frame:
     """What has to be kept of a frame until it is given out."""
@@ -99,7 +104,7 @@ class TrackedStream(Iterator[Segmentation]):
         look_ahead: int,
         options: TrackingOptions,
     ) -> None:
-        if not isinstance(model, FCCLIP) or not model.panoptic_on:
+        if not isinstance(model, FCCLIP) or not can_track(model):
             raise ValueError(
                 "objects are followed on panoptic results, which this model does not give; use an FC-CLIP, and set "
                 "MODEL.MASK_FORMER.TEST.PANOPTIC_ON True"

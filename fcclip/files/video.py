@@ -86,7 +86,7 @@ class VideoReader:
             index += 1
             ok, frame = self._capture.read()
             if ok:
-                self.time = max(self.time, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+                self._keep_time(is_first=index == 1)
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             elif expected is None:
                 break
@@ -96,6 +96,14 @@ class VideoReader:
                     failed.add_to(expected)
                     break
         self._note_failures(failed, index, expected)
+
+    def _keep_time(self, is_first: bool) -> None:
+        """Note the time of the frame just read; where the source does not say, one step after the last frame."""
+        stated = 0.0 if self._is_camera else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if stated > self.time:
+            self.time = stated
+        elif not is_first:
+            self.time += 1 / self.fps
 
     def _check_size(self) -> None:
         width, height = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
