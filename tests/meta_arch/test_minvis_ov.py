@@ -12,10 +12,10 @@ from detectron2.data.catalog import Metadata
 from torch import Tensor, nn
 
 from fcclip.clip.mask_pooling import mask_pool
+from fcclip.config import load_inference_cfg
 from fcclip.meta_arch.minvis_ov import MinVIS_OV, VideoOptions, joined_classes
 from fcclip.modeling.classification import classify
 from fcclip.modeling.decoded import QueryMasks
-from fcclip.segmenter import read_config
 from fcclip.text import NameEmbedder, TextClassifier
 from tests.shared import SHARED, needs_shared
 from tests.tiny import REPOSITORY, tiny_model
@@ -210,7 +210,7 @@ def test_its_state_dict_is_that_of_fc_clip():
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_published_files_are_read(file: Path):
-    cfg = read_config(file, random_weights=True)
+    cfg = load_inference_cfg(file, random_weights=True)
     assert (cfg.MODEL.META_ARCHITECTURE, cfg.INPUT.MIN_SIZE_TEST) == ("MinVIS_OV", 480)
     assert cfg.MODEL.MASK_FORMER.TEST.TASK in ("vps", "vis", "vss")
 
