@@ -70,6 +70,27 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_video_options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be chosen of videos only."""
+    group = parser.add_argument_group("videos")
+    group.add_argument("--no-tracks", action="store_true", help="segment every frame on its own, without identities")
+    group.add_argument(
+        "--look-ahead",
+        type=_natural,
+        metavar="N",
+        help="frames ahead that help to name what is in a frame (default: 5; of a camera 0)",
+    )
+    group.add_argument("--every", type=_positive, default=1, metavar="N", help="segment every N-th frame only")
+    group.add_argument("--save-tracks", type=Path, metavar="FOLDER", help="write the tracks in VIPSeg's layout")
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
 def _probability(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:

@@ -86,3 +86,8 @@ class Demo:
         """Results of the images, in their order; see `Segmenter.stream`."""
         for result in self.segmenter.stream(images, self.batch_size, on_error=on_error):
             yield None if result is None else result.above(self.threshold)
+
+    def track(self, frames: Iterable[np.ndarray], look_ahead: int) -> Iterator[Segmentation]:
+        """Results of the frames of a video, in their order, with tracks; see `Segmenter.track`."""
+        for result in self.segmenter.track(frames, look_ahead, self.batch_size):
+            yield result.above(self.threshold)

@@ -66,7 +66,7 @@ class SemanticSegmentorWithTTA(nn.Module):
         """One result per image.
 
         Args:
-            batched_inputs: for each image `file_name`, from which the views are made, or `image` (3, H, W); `height` and
+            batched_inputs: per image `file_name`, from which the views are made, or `image` (3, H, W); `height` and
                 `width` of the output, by default those of the file or image.
 
         Returns:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcclip.files.panoptic import write_panoptic_png
 from tests.evaluation.panoptic_samples import CHANGES, everything, published, synthetic
-from tests.shared import needs_shared
+from tests.shared import SHARED, needs_shared
 from tools.evaluate_predictions import main
 
 
@@ -195,3 +195,36 @@ def test_half_of_the_options(files, capsys):
     with pytest.raises(SystemExit):
         run(files)
     assert "give either --gt-json --gt-folder --pred-json --pred-folder or" in capsys.readouterr().err
+
+
+@needs_shared
+def test_video_scores_have_their_names(tmp_path: Path, capsys):
+    sample = SHARED / "parity/video/vps_sample"
+    options = {
+        "gt_json": sample / "panoptic_gt_VIPSeg_val.json",
+        "gt_folder": sample / "panomasksRGB",
+        "pred_json": sample / "prediction/pred.json",
+        "pred_folder": sample / "prediction/pan_pred",
+        "output": tmp_path / "results.json",
+    }
+    assert main(["--video", *(text for key, value in options.items() for text in (_flag(key), str(value)))]) == 0
+    report = json.loads(options["output"].read_text())
+    assert [report[key] for key in ("VPQ", "VPQ_script", "STQ", "STQ_corrected")] == pytest.approx(
+        [58.6951, 61.5835, 47.5966, 52.0400], abs=1e-4
+    )
+    printed = capsys.readouterr().out
+    assert "58.695" in printed
+    assert "as in papers" in printed
+    options["gt_json"] = options["pred_json"]
+    assert main(["--video", *(text for key, value in options.items() for text in (_flag(key), str(value)))]) == 1
+    assert "has no categories" in capsys.readouterr().err
+
+
+def test_video_needs_panoptic_files(capsys):
+    with pytest.raises(SystemExit):
+        main(["--video", "--gt-labels", "a", "--pred-labels", "b", "--names", "c"])
+    assert "--gt-json" in capsys.readouterr().err
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"

@@ -59,8 +59,8 @@ def inspect_files(records: Iterable[Record]) -> Findings:
         except OSError:
             return frozenset()
 
-    for record in records:
-        paths = [record[key] for key in FILE_KEYS if record.get(key) is not None]
+    for frame in (frame for record in records for frame in frames_of(record)):
+        paths = [frame[key] for key in FILE_KEYS if frame.get(key) is not None]
         for path in paths:
             folder, name = os.path.split(path)
             if name not in files_in(folder):
@@ -68,6 +68,12 @@ def inspect_files(records: Iterable[Record]) -> Findings:
         if len(set(paths)) < len(paths):
             findings.problem(FILES, paths[0], "is named as the image and as its annotation; they are different files")
     return findings
+
+
+def frames_of(record: Record) -> Sequence[Record]:
+    """The records of the frames of a video; the record of an image is its only one."""
+    frames: Sequence[Record] = record.get("frames", (record,))
+    return frames
 
 
 def inspect_record(record: Record, expectations: Expectations) -> Findings:
