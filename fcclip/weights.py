@@ -10,15 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
-from fcclip.files.checkpoints import read_entry, read_state_dict
+from fcclip.clip.base import ClipBackbone
+from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX, read_entry, read_state_dict
 from fcclip.files.fingerprint import fingerprint_tensors
+from fcclip.files.schemes import locate_weights
 from fcclip.mmseg.keys import is_published
-from fcclip.zoo import resolve_weights
 
 logger = logging.getLogger(__name__)
 
-CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
 # Tensors of an FC-CLIP as wide as its CLIP: as the first stage of the image tower, as the embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
@@ -105,7 +104,7 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         ValueError: it is damaged, holds NaN, belongs to another model or was trained with another CLIP; the model is
             left as it was.
     """
-    path = resolve_weights(path)
+    path = locate_weights(path)
     state = read_state_dict(path)
     if is_published(state):
         raise ValueError(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fcclip.files.download import download
 from fcclip.files.folders import cache_directory, configs_folder
+from fcclip.files.schemes import register_scheme
 from fcclip.files.sources import Expected, Source, read_source
 
 WEIGHT_SUFFIXES = (".pth", ".safetensors", ".pt", ".bin")
@@ -195,3 +196,6 @@ def _only(folder: Path, suffixes: tuple[str, ...], what: str) -> Path:
         names = ", ".join(file.name for file in files)
         raise ValueError(f"folder {folder} has several files that could be the {what}: {names}; name the checkpoint")
     return files[0]
+
+
+register_scheme(ZOO_PREFIX, resolve_weights)

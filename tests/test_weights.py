@@ -3,8 +3,8 @@ import torch
 from detectron2.modeling import build_model
 
 from fcclip import load_weights
-from fcclip.clip.base import CLIP_PREFIX
-from fcclip.weights import CLIP_FINGERPRINT, fingerprint
+from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX
+from fcclip.weights import fingerprint
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_cfg, tiny_model
 

@@ -25,10 +25,10 @@ from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.modeling import build_model
 from torch import nn
 
-from fcclip.commands.errors import add_debug_flag, run_command
 from fcclip.config import load_inference_cfg
 from fcclip.data.mappers import InferenceMapper
 from fcclip.data.resizing import ResizeShorterSide
+from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.engine.parameters import count_parameters
 from fcclip.speed.analysis import count_macs, measure_fps
 

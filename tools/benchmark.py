@@ -34,8 +34,8 @@ from detectron2.modeling import build_model
 from torch import Tensor
 
 import fcclip
-from fcclip.commands.errors import run_tool
 from fcclip.config import FAST_OPTIONS
+from fcclip.engine.errors import run_tool
 from fcclip.files.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.meta_arch.vocabularies import EncodedVocabulary

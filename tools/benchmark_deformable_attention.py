@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 from fcclip.modeling.deformable import Shapes
 from fcclip.modeling.deformable.backends import check_backend, sampler
 from fcclip.modeling.deformable.torch_backend import sample_torch

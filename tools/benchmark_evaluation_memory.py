@@ -23,7 +23,7 @@ from detectron2.structures import Instances
 from PIL import Image
 from tabulate import tabulate
 
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 from fcclip.evaluation import SemanticEvaluator
 from fcclip.evaluation.detections import encode_instances
 from fcclip.evaluation.metrics.panoptic_quality import count_image

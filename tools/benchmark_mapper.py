@@ -25,10 +25,10 @@ from detectron2.config import CfgNode
 from detectron2.data import get_detection_dataset_dicts
 from PIL import Image
 
-from fcclip.commands.errors import run_tool
 from fcclip.config import get_cfg, load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
+from fcclip.engine.errors import run_tool
 from fcclip.engine.rng import seeded_rng
 from fcclip.files.panoptic import write_panoptic_png
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 from fcclip.evaluation.metrics.panoptic_quality import CategoryCounts, PanopticQuality, count_image
 from fcclip.files.panoptic import VOID, PanopticJson, read_panoptic_json, read_panoptic_png
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from fcclip.clip.loading import load_clip
 from fcclip.clip.text_tower import encode_text, text_weights
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 from fcclip.files.cache import TextCache
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.text import TEMPLATES, NameEmbedder

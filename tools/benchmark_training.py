@@ -35,8 +35,8 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fcclip import get_cfg
-from fcclip.commands.errors import run_tool
 from fcclip.data.datasets.custom import register_custom_datasets
+from fcclip.engine.errors import run_tool
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.precision import Precision
 from fcclip.engine.writers import peak_memory

@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fcclip.commands.errors import add_debug_flag, run_command
+from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.evaluation.report.comparison import CLASSES, compare_results, read_results
 
 

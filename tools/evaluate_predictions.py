@@ -30,7 +30,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from fcclip.commands.errors import add_debug_flag, run_command
+from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.evaluation.files import score_label_folders, score_panoptic_files
 from fcclip.evaluation.instance_files import score_instance_files
 from fcclip.evaluation.metrics.semantic import CONVENTIONS

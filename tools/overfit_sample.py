@@ -18,7 +18,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from fcclip import get_cfg
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 from fcclip.engine.setup import setup
 from fcclip.engine.trainer import Trainer
 from fcclip.files.atomic import write_json

@@ -15,13 +15,12 @@ from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
 from fcclip import load_weights
-from fcclip.clip.base import CLIP_PREFIX
-from fcclip.commands.errors import run_tool
 from fcclip.config import load_inference_cfg
 from fcclip.data.panoshapes.captions import all_words
+from fcclip.engine.errors import run_tool
 from fcclip.evaluation.loop import evaluate
 from fcclip.files.atomic import atomic_path, write_json
-from fcclip.files.checkpoints import read_state_dict
+from fcclip.files.checkpoints import CLIP_PREFIX, read_state_dict
 from fcclip.files.packed_weights import pack_rows
 from fcclip.text import TEMPLATES
 from fcclip.zoo import find_pretrained

@@ -24,10 +24,10 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from fcclip.commands.errors import run_tool
 from fcclip.config import load_inference_cfg
 from fcclip.data.mappers import InferenceMapper
 from fcclip.data.panoshapes.classes import CLASSES, group_of
+from fcclip.engine.errors import run_tool
 from fcclip.evaluation.loop import evaluate
 from fcclip.evaluation.metrics.semantic import harmonic_mean
 from fcclip.evaluation.report.repeats import mean_and_deviation

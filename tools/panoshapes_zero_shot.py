@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 from fcclip.evaluation.report.repeats import mean_and_deviation
 
 REPOSITORY = Path(__file__).resolve().parents[1]

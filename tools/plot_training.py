@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fcclip.commands.errors import run_tool
+from fcclip.engine.errors import run_tool
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,10 +13,10 @@ import torch
 from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
-from fcclip.commands.errors import run_tool
 from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
 from fcclip.engine.contrastive.tiles import is_convolutional
 from fcclip.engine.contrastive.trainer import ContrastivePlan, ContrastiveTrainer
+from fcclip.engine.errors import run_tool
 from fcclip.engine.zero_shot import Accuracy, crop_accuracy, mask_accuracy
 
 

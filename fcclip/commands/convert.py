@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcclip.commands.errors import add_debug_flag, run_command
+from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.mmseg.checkpoint import convert_checkpoint
 
 

@@ -146,7 +146,7 @@ def _check(models: Sequence[PublishedModel]) -> int:
 
 
 def _fetch(models: Sequence[PublishedModel]) -> int:
-    from fcclip.commands.errors import run_command  # which takes PyTorch's time
+    from fcclip.engine.errors import run_command  # which takes PyTorch's time
 
     def fetch_all() -> None:
         for model in models:

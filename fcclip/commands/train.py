@@ -11,11 +11,11 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-from fcclip.commands.errors import run_command
 from fcclip.data.validation.agreement import validate_datasets
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run
+from fcclip.engine.errors import run_command
 from fcclip.engine.setup import argument_parser, check_places, load_config, setup
 from fcclip.engine.trainer import Trainer
 from fcclip.evaluation import evaluate_test_sets

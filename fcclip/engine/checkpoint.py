@@ -13,10 +13,9 @@ from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
-from fcclip.clip.base import CLIP_PREFIX
 from fcclip.files.atomic import atomic_path, remove_scratch
-from fcclip.files.checkpoints import read_checkpoint
-from fcclip.weights import CLIP_FINGERPRINT, fingerprint, load_weights
+from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX, read_checkpoint
+from fcclip.weights import fingerprint, load_weights
 
 logger = logging.getLogger(__name__)
 

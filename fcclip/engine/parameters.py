@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from fcclip.clip.base import CLIP_PREFIX
+from fcclip.files.checkpoints import CLIP_PREFIX
 
 TEXT_TOWER = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
 

@@ -14,15 +14,14 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
-from fcclip.clip.base import CLIP_PREFIX
-from fcclip.commands.errors import add_debug_flag
 from fcclip.config import load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
+from fcclip.engine.errors import add_debug_flag
 from fcclip.files.atomic import write_text
-from fcclip.files.checkpoints import holds_prefix, require_weight_file
+from fcclip.files.checkpoints import CLIP_PREFIX, holds_prefix, require_weight_file
 from fcclip.files.folders import find_config
 from fcclip.files.places import require_writable_folder
-from fcclip.zoo import ZOO_PREFIX, resolve_weights
+from fcclip.files.schemes import locate_weights
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +91,8 @@ def load_config(args: argparse.Namespace) -> CfgNode:
             "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
             "on the CPU"
         )
-    if cfg.MODEL.WEIGHTS.startswith(ZOO_PREFIX):
-        cfg.MODEL.WEIGHTS = str(resolve_weights(cfg.MODEL.WEIGHTS))  # once, and not in every process
+    if cfg.MODEL.WEIGHTS:
+        cfg.MODEL.WEIGHTS = str(locate_weights(cfg.MODEL.WEIGHTS))  # fetched once, and not in every process
     if args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file() and not Path(cfg.MODEL.WEIGHTS).is_file():
         cfg.MODEL.WEIGHTS = ""  # what the training began with is no longer needed
     cfg.freeze()

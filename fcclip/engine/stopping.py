@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from fcclip.commands.errors import Terminated
+from fcclip.engine.errors import Terminated
 
 NOTICE = b"\nstopping after this iteration, which is saved; once more stops at once\n"
 

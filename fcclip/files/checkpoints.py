@@ -19,6 +19,8 @@ from torch import Tensor
 from fcclip.files.packed_weights import unpack_rows
 from fcclip.files.torchscript import read_torchscript_state
 
+CLIP_PREFIX = "backbone.clip_model."  # of the names of the CLIP's weights in those of a model
+CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 WRAPPERS = ("model", "state_dict")  # keys under which trainers keep the weights
 PREFIXES = ("module.", "_orig_mod.")  # in front of all names: of DistributedDataParallel, of torch.compile
 INFINITE_ON_PURPOSE = "attn_mask"  # the end of the name of CLIP's causal mask

@@ -9,16 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import load_clip
 from fcclip.clip.patches import resize_positions
 from fcclip.files.atomic import atomic_path
-from fcclip.files.checkpoints import read_entry, read_state_dict
+from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX, read_entry, read_state_dict
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.files.places import require_writable_file
 from fcclip.mmseg.keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
 from fcclip.mmseg.layout import expected_keys
-from fcclip.weights import CLIP_FINGERPRINT
 
 CLIP_NAME = "ViT-B-16-quickgelu"
 PUBLISHED_GRID = 32  # patches along a side of a training crop: 512 / 16

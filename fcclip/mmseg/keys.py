@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fcclip.clip.base import CLIP_PREFIX
+from fcclip.files.checkpoints import CLIP_PREFIX
 
 LOGIT_SCALE = f"{CLIP_PREFIX}logit_scale"
 # The published checkpoints leave it out, because nothing uses it: CLIP's training ended at the cap of 100.

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from fcclip.clip.base import CLIP_PREFIX
 from fcclip.engine.checkpoint import TrainingCheckpointer
-from fcclip.files.checkpoints import read_checkpoint
+from fcclip.files.checkpoints import CLIP_PREFIX, read_checkpoint
 from fcclip.speed.acceleration import accelerate_training
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_cfg, tiny_model

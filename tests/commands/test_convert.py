@@ -9,9 +9,9 @@ import torch
 from detectron2.modeling import build_model
 
 from fcclip import load_weights
-from fcclip.clip.base import CLIP_PREFIX
 from fcclip.commands.convert import main
 from fcclip.engine.checkpoint import TrainingCheckpointer
+from fcclip.files.checkpoints import CLIP_PREFIX
 from fcclip.mmseg import checkpoint as mmseg_checkpoint
 from fcclip.mmseg.keys import to_published
 from fcclip.segmenter import Segmenter

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fcclip.engine.checkpoint import TrainingCheckpointer
-from fcclip.files.checkpoints import read_checkpoint
-from fcclip.weights import CLIP_FINGERPRINT, fingerprint
+from fcclip.files.checkpoints import CLIP_FINGERPRINT, read_checkpoint
+from fcclip.weights import fingerprint
 from tests.scratch import leave_scratch
 from tests.tiny import REPOSITORY, tiny_model
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from detectron2.utils.env import seed_all_rng
 
-from fcclip.commands.errors import Terminated
 from fcclip.engine.dry_run import dry_run
+from fcclip.engine.errors import Terminated
 from fcclip.engine.trainer import Trainer
 from fcclip.files.checkpoints import read_checkpoint
 from tests.engine.runs import Recorder, fixed_points, train

@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
 from fcclip import get_cfg, load_weights
-from fcclip.clip.base import CLIP_PREFIX
+from fcclip.files.checkpoints import CLIP_PREFIX
 from fcclip.zoo import find_pretrained
 from tests.tiny import REPOSITORY
 from tools import pack_panoshapes

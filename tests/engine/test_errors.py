@@ -6,7 +6,7 @@ import signal
 import pytest
 from torch.multiprocessing import ProcessRaisedException
 
-from fcclip.commands.errors import INTERRUPTED, TERMINATED, run_command, sentence_of
+from fcclip.engine.errors import INTERRUPTED, TERMINATED, run_command, sentence_of
 
 
 def fail(error):
