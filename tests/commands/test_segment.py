@@ -70,3 +70,15 @@ def test_photographs_are_given_to_the_published_model(image, monkeypatch, capsys
     assert asked_for == ([name] if name else [])
     reason = "the checkpoint is not here" if name else "no model is built here"
     assert capsys.readouterr().err == f"fcclip segment: {reason}\n"
+
+
+def test_a_fault_of_the_program_is_one_sentence(image, monkeypatch, capsys) -> None:
+    def fail(cfg: object) -> None:
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr(segmenting.Segmenter, "from_cfg", fail)
+    arguments = [str(image), "--json", str(image.with_suffix(".json")), *NAMES, "--model", "panoshapes"]
+    assert segment.main(arguments) == 1
+    assert "fcclip segment: error: the program failed (TypeError: no such thing)" in capsys.readouterr().err
+    with pytest.raises(TypeError):
+        segment.main([*arguments, "--debug"])
