@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,23 +11,21 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from PIL import Image
 
 from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
-from fcclip.files.images import read_image
+from fcclip.files.images import ImageLike, to_rgb
 from fcclip.inference.batching import map_in_batches
 from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import accelerate
-from fcclip.vocabulary import Vocabulary
+from fcclip.tracking import TrackedStream, TrackingOptions, can_track
+from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
 
-ImageLike = str | Path | np.ndarray | Image.Image
-VocabularyLike = Vocabulary | str | Path | Iterable[str]
 OnError = Callable[[int, Exception], None]
 
 LEAST_INSTANCE_SCORE = 0.05  # as Detectron2 has it: what scores less is noise
@@ -90,6 +88,7 @@ class Segmenter:
         resizing: the library that resizes, "pillow" or "opencv".
         instance_threshold: instances that score less are dropped; also an attribute that may be set. With 0 all of
             TEST.DETECTIONS_PER_IMAGE stay.
+        tracking: how videos are followed.
 
     Raises:
         RuntimeError: the model's weights are random, and it was not built to run with such.
@@ -103,6 +102,7 @@ class Segmenter:
         input_format: str = "RGB",
         resizing: str = "pillow",
         instance_threshold: float = LEAST_INSTANCE_SCORE,
+        tracking: TrackingOptions | None = None,
     ) -> None:
         model.weights.check(training=False)
         model.eval()
@@ -111,6 +111,7 @@ class Segmenter:
         self._classes: EncodedVocabulary | None = None
         self._resize = ResizeShorterSide(min_size, max_size, resizing)
         self._reverse_channels = input_format == "BGR"
+        self._tracking = tracking or TrackingOptions()
 
     @classmethod
     def from_config(
@@ -146,7 +147,8 @@ class Segmenter:
             load_weights(model, cfg.MODEL.WEIGHTS)
         accelerate(model, cfg)
         node = cfg.INPUT
-        return cls(model, node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, node.FORMAT, node.RESIZING_TEST)
+        sizes = (node.MIN_SIZE_TEST, node.MAX_SIZE_TEST)
+        return cls(model, *sizes, node.FORMAT, node.RESIZING_TEST, tracking=TrackingOptions.from_cfg(cfg))
 
     @classmethod
     def from_pretrained(
@@ -188,7 +190,7 @@ class Segmenter:
 
     def encode_vocabulary(self, vocabulary: VocabularyLike) -> EncodedVocabulary:
         """Encode classes for `predict` and `stream`, and leave those that were set as they are; as `set_vocabulary`."""
-        return self.model.vocabularies.encode(_to_vocabulary(vocabulary)).to(self.model.device)
+        return self.model.vocabularies.encode(Vocabulary.of(vocabulary)).to(self.model.device)
 
     def embed_text(self, names: Sequence[str]) -> np.ndarray:
         """Embed names as classes are embedded: the mean over the prompt templates.
@@ -207,7 +209,7 @@ class Segmenter:
         Raises:
             As `predict`.
         """
-        return self._encode_batch([_to_array(image)])[0]
+        return self._encode_batch([to_rgb(image)])[0]
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is iterable
@@ -247,7 +249,7 @@ class Segmenter:
             FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
             PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if isinstance(images, ImageLike | EncodedPicture):
+        if isinstance(images, ImageLike | EncodedPicture | bytes) or not isinstance(images, Iterable):
             return next(self.stream([images], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
         results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))
@@ -291,8 +293,8 @@ class Segmenter:
             on_error: is told the place of a picture that fails, from 0, and why; None then stands for its result, and
                 the others go on. Without it, the first failure is raised after the results before it.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is a whole number, at least 1, not {batch_size}")
         classes = self._for_one_call(vocabulary)
         self._wanted(classes)
 
@@ -300,6 +302,49 @@ class Segmenter:
             return self._predict_batch(items, classes)
 
         return _told(map_in_batches(run, map(_to_item, images), self._kind, batch_size), on_error)
+
+    def track(
+        self,
+        frames: Iterable[ImageLike],
+        look_ahead: int = 5,
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+    ) -> TrackedStream:
+        """Segment the frames of a video, and say which segments are the same object.
+
+            for frame in segmenter.track(frames):
+                print([(segment.track, segment.name) for segment in frame.segments])
+
+        Names are those of the whole shot up to `look_ahead` frames after each frame, which flicker less and are better
+        than those of single frames. An id is never used twice. A cut, another size of frames or `reset()` of what is
+        returned begins a new shot; objects that were seen before keep their ids. Stuff has one id per class. Memory
+        does not depend on the length of the video.
+
+        Args:
+            frames: in order, as in `predict`; may be endless.
+            look_ahead: frames by which results come later than their frames; 0 for a camera.
+            batch_size: the most frames that go through the network together.
+            vocabulary: classes for this video; those that are set by default.
+
+        Returns:
+            An iterator over one `Segmentation` per frame, whose segments have a `track`.
+
+        Raises:
+            RuntimeError: no vocabulary has been set.
+            ValueError: the model gives no panoptic results, or a number is out of range.
+            FileNotFoundError, UnreadableImageError: a frame is missing or damaged; raised after the results before it.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        classes = self._wanted(self._for_one_call(vocabulary))
+        pictures = map_in_batches(self._encode_batch, map(to_rgb, frames), self._kind, batch_size)
+        options = replace(self._tracking, instance_threshold=self.instance_threshold)
+        return TrackedStream(self.model, classes, pictures, look_ahead, options)
+
+    @property
+    def can_track(self) -> bool:
+        """Whether `track` works with this model: an FC-CLIP with panoptic results."""
+        return can_track(self.model)
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Height and width at which a picture (H, W, 3) goes through the network: resized, then padded."""
@@ -384,7 +429,7 @@ def _to_item(image: ImageLike | EncodedPicture) -> _Item:
     if isinstance(image, EncodedPicture):
         return image
     try:
-        return _to_array(image)
+        return to_rgb(image)
     except Exception as error:  # of one picture; the others go on
         return _Failure(error)
 
@@ -399,24 +444,3 @@ def _told(results: Iterator[Segmentation | _Failure], on_error: OnError | None) 
         else:
             on_error(place, result.error)
             yield None
-
-
-def _to_vocabulary(vocabulary: Vocabulary | str | Path | Iterable[str]) -> Vocabulary:
-    if isinstance(vocabulary, Vocabulary):
-        return vocabulary
-    if isinstance(vocabulary, str):
-        return Vocabulary.from_string(vocabulary)
-    if isinstance(vocabulary, Path):
-        return Vocabulary.from_file(vocabulary)
-    return Vocabulary.from_class_strings(vocabulary)
-
-
-def _to_array(image: ImageLike) -> np.ndarray:
-    """Any picture -> (H, W, 3) uint8 RGB that is nobody else's."""
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"an image is an (H, W, 3) uint8 RGB array with pixels, not {image.dtype} {image.shape}")
-    return image.copy()  # the caller may fill it with the next frame while this one waits

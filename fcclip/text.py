@@ -60,10 +60,14 @@ class TextClassifier:
         return len(self.rows_of_class)
 
     def with_void(self, void: Tensor) -> TextClassifier:
-        """Append one more class, "none of these": `void` is its (1, E) unit row."""
-        row = torch.full_like(self.rows_of_class[:1], len(self.embeddings))
+        """Append one more class, "none of these": `void` has its rows, (n, E)."""
+        columns = max(self.rows_of_class.shape[1], len(void))
+        first = self.rows_of_class[:, :1].expand(-1, columns - self.rows_of_class.shape[1])
+        rows = torch.full_like(self.rows_of_class[:1, :1], len(self.embeddings)).repeat(1, columns)
+        rows[:, : len(void)] += torch.arange(len(void), device=rows.device)
         embeddings = torch.cat([self.embeddings.to(void.device), void])
-        return TextClassifier(embeddings, torch.cat([self.rows_of_class, row]).to(void.device))
+        widened = torch.cat([self.rows_of_class, first], dim=1)
+        return TextClassifier(embeddings, torch.cat([widened, rows]).to(void.device))
 
     def to(self, device: torch.device) -> TextClassifier:
         return TextClassifier(self.embeddings.to(device), self.rows_of_class.to(device))
@@ -80,6 +84,7 @@ class NameEmbedder:
         open_cache: gives the cache that belongs to the present weights, or None.
         templates: prompts with one `{}` each.
         given: rows of names that are not to be encoded, because they were recorded.
+        knows: which tokens were trained, as bool of their shape; None: all.
         release: called when names have been embedded, so that nothing need be kept ready for more of them.
     """
 
@@ -91,7 +96,9 @@ class NameEmbedder:
         templates: Sequence[str] = TEMPLATES,
         given: Mapping[str, Tensor] | None = None,
         release: Callable[[], None] | None = None,
+        knows: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        self._knows = knows
         self._release = release
         self._tokenize = tokenize
         self._encode = encode
@@ -122,6 +129,17 @@ class NameEmbedder:
             if self._release is not None:
                 self._release()
         return torch.stack([self._rows[name] for name in names])
+
+    def unknown(self, names: Sequence[str]) -> list[str]:
+        """The names that have a word which CLIP was never trained on; what is found for them means nothing."""
+        names = [name for name in dict.fromkeys(names) if name not in self._given]
+        if self._knows is None or not names:
+            return []
+        tokens = self._tokenize(names)
+        places = torch.arange(tokens.shape[1])
+        inside = (places > 0) & (places < tokens.argmax(dim=-1, keepdim=True))  # between the start and the end token
+        strange = (inside & ~self._knows(tokens)).any(dim=-1)
+        return [name for name, is_strange in zip(names, strange.tolist(), strict=True) if is_strange]
 
     def _make_rows(self, names: Sequence[str]) -> None:
         """Read from the cache, or encode, the names that have no row yet."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fcclip.files.name_lists import name_list_of, parse_name_list, read_name_list
 from fcclip.files.vocabularies import vocabulary_folder
 
 MAX_NAME_CHARACTERS = 200
 PUBLISHED_SUFFIX = "_with_prompt_eng"
-INVALID_CLASS = "invalid_class_id"
 
-_NUMBERED_LINE = re.compile(r"\s*([0-9]+)\s*:(.*)")
+_FILE_NAME = re.compile(r"[^;,\n]+\.(txt|csv|tsv|json|ya?ml|names)", re.IGNORECASE)
+# Zero-width and soft spaces, marks of direction: nobody sees them. Joiners stay, as scripts and emoji need them.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_JOINERS = "\u200c\u200d\ufe0f"
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Category:
     color: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        if not self.names or not all(name.strip() for name in self.names):
+        if not self.names or not all(isinstance(name, str) and name.strip() for name in self.names):
             raise ValueError(f"a class has an empty name among {list(self.names)}; every class needs a name")
 
     @property
@@ -56,9 +60,42 @@ class Vocabulary:
             raise ValueError('the vocabulary has no classes; pass names like "cat,kitten; sky=stuff"')
 
     @classmethod
+    def of(cls, value: VocabularyLike) -> Vocabulary:
+        """The vocabulary that a user means: text, the path of a file, a list or dictionary, or one that is ready.
+
+        Raises:
+            ValueError: it names no classes, or a name is empty, over-long or given twice.
+            FileNotFoundError: there is no such file.
+
+        Example:
+            >>> Vocabulary.of({0: "cat", 1: "dog"}).names
+            ('cat', 'dog')
+        """
+        if isinstance(value, Vocabulary):
+            return value
+        if isinstance(value, str):
+            return cls.from_string(value)
+        if isinstance(value, Path):
+            return cls.from_file(value)
+        if isinstance(value, Category):
+            return cls((value,))
+        if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes | bytearray):
+            value = list(value)
+            if value and all(isinstance(item, Category) for item in value):
+                return cls(tuple(value))
+        return cls.from_class_strings(name_list_of(value).strings)
+
+    @classmethod
     def from_string(cls, text: str) -> Vocabulary:
-        """Parse `"cat,kitten; sky=stuff; forklift"`: classes by ";", synonyms by ",", things unless "=stuff"."""
-        return cls.from_class_strings(part for part in text.split(";") if part.strip())
+        """Parse `"cat,kitten; sky=stuff; forklift"`: classes by ";", synonyms by ",", things unless "=stuff".
+
+        Lines, JSON, CSV and YAML are understood too: see `fcclip.files.name_lists.parse_name_list`.
+        """
+        if _FILE_NAME.fullmatch(text.strip()):
+            raise ValueError(
+                f'"{text.strip()[:60]}" is the name of a file; to read it, give a pathlib.Path, or --vocabulary-file'
+            )
+        return cls.from_class_strings(parse_name_list(text).strings)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
@@ -72,12 +109,15 @@ class Vocabulary:
 
     @classmethod
     def from_class_strings(cls, strings: Iterable[str]) -> Vocabulary:
-        """Build from user-written class strings, strictly: no empty, over-long or repeated names."""
+        """Build from user-written class strings, strictly: no empty, over-long or repeated names.
+
+        Names that look or mean the same in Unicode are the same; see `clean_name`.
+        """
         categories = tuple(_parse_category(string) for string in strings)
         seen: dict[str, str] = {}
         for category in categories:
             for name in category.names:
-                key = name.casefold()
+                key = unicodedata.normalize("NFKC", name).casefold()
                 if key in seen:
                     raise ValueError(
                         f'the name "{name}" is given twice (classes "{seen[key]}" and "{category.name}"); remove one'
@@ -140,6 +180,32 @@ class Vocabulary:
     def class_strings(self) -> list[str]:
         """For each class one string of comma-separated synonyms, as dataset metadata holds them."""
         return [",".join(category.names) for category in self.categories]
+
+    def describe(self, most: int = 20) -> str:
+        """What was understood, in one line, for people to check: the first `most` classes with their synonyms.
+
+        Example:
+            >>> Vocabulary.from_string("red circle, white cross; grass=stuff").describe()
+            '2 classes: red circle (also: white cross); grass (stuff)'
+        """
+        parts = []
+        for category in self.categories[:most]:
+            notes = ["stuff"] * (not category.is_thing) + [f"also: {', '.join(category.names[1:])}"] * (
+                len(category.names) > 1
+            )
+            parts.append(category.name + (f" ({'; '.join(notes)})" if notes else ""))
+        more = [f"and {len(self) - most} more"] * (len(self) > most)
+        return f"{len(self)} {'class' if len(self) == 1 else 'classes'}: {'; '.join([*parts, *more])}"
+
+    @cached_property
+    def hints(self) -> tuple[str, ...]:
+        """What may have been meant otherwise, one sentence each."""
+        first = self.categories[0]
+        if len(self) > 1 or len(first.names) == 1:
+            return ()
+        return (
+            f'"," is between synonyms of one class; for {len(first.names)} classes write "{"; ".join(first.names)}"',
+        )
 
     def seen_in(self, training: Vocabulary) -> list[bool]:
         """Which classes share a name, letter by letter, with a class of the training vocabulary."""
@@ -206,45 +272,55 @@ def read_names(path: str | Path) -> NamesFile:
     """Read a file with one class per line: `name,synonym,...`, or on every line `number:name,synonym,...`.
 
     Blank lines, lines that start with `#` and numbers whose name is `invalid_class_id` are skipped. Numbered classes
-    are sorted by their numbers.
+    are sorted by their numbers. JSON, CSV and YAML are understood too: see `fcclip.files.name_lists.read_name_list`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not UTF-8, names no class, numbers only some lines, or gives a number twice.
     """
-    path = Path(path)
-    lines = [line.strip() for line in _read_text(path).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    matches = [match for line in lines if (match := _NUMBERED_LINE.fullmatch(line))]
-    if matches and len(matches) < len(lines):
-        raise ValueError(
-            f"{path}: {len(matches)} of {len(lines)} lines begin with a number; number every line, or none"
-        )
-    if not lines:
+    names = read_name_list(path)
+    if not names.strings:
         raise ValueError(f"{path} names no class; write one class per line, with synonyms after commas")
-    if not matches:
-        return NamesFile(path, None, tuple(lines))
-    pairs = [(int(match.group(1)), match.group(2)) for match in matches]
-    strings = dict(sorted(pairs))
-    if len(strings) < len(pairs):
-        ids = [id_ for id_, _ in pairs]
-        raise ValueError(f"{path}: the number {next(id_ for id_ in ids if ids.count(id_) > 1)} is given twice")
-    valid = {id_: string for id_, string in strings.items() if string.strip() != INVALID_CLASS}
-    return NamesFile(path, tuple(valid), tuple(valid.values()))
+    return NamesFile(Path(path), names.ids, names.strings)
+
+
+def clean_name(name: str) -> str:
+    """A name as CLIP is to read it: white space is one space, what is invisible goes, letters are composed (NFC).
+
+    Raises:
+        ValueError: it has control characters, or halves of characters.
+    """
+    name = unicodedata.normalize("NFC", _INVISIBLE.sub("", " ".join(name.split())))
+    for character in name:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            shown = "".join(other if other.isprintable() else "?" for other in name[:40])
+            raise ValueError(f'the name "{shown}" has the control character U+{ord(character):04X}; remove it')
+    return name if name.strip(_JOINERS + " ") else ""
 
 
 def _parse_category(string: str) -> Category:
+    if not isinstance(string, str):
+        raise ValueError(f'a class is text like "cat,kitten", not {string!r}')
+    if ";" in string:
+        raise ValueError(f'the class "{string[:60]}" has ";" in it, which is between classes; give each on its own')
     body, separator, kind = string.partition("=")
     kind = kind.strip().lower()
     if separator and kind not in ("stuff", "thing"):
-        raise ValueError(f'"{string.strip()}" should end in =stuff or =thing, not in "={kind}"')
-    names = tuple(name.strip() for name in body.split(","))
+        raise ValueError(f'"{string.strip()[:60]}" should end in =stuff or =thing, not in "={kind[:60]}"')
+    names = tuple(clean_name(_without_quotes(name)) for name in body.split(","))
     for name in names:
         if not name:
-            raise ValueError(f'"{string.strip()}" has an empty name; write names between commas, like "cat,kitten"')
+            raise ValueError(
+                f'"{string.strip()[:60]}" has an empty name; write names between commas, like "cat,kitten"'
+            )
         if len(name) > MAX_NAME_CHARACTERS:
             raise ValueError(f'the name "{name[:40]}..." is longer than {MAX_NAME_CHARACTERS} characters; shorten it')
     return Category(names, is_thing=kind != "stuff")
+
+
+def _without_quotes(name: str) -> str:
+    name = name.strip()
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else name
 
 
 def _strings_from_directory(directory: Path, stem: str, ids: Sequence[int]) -> list[str]:
@@ -261,12 +337,5 @@ def _strings_from_directory(directory: Path, stem: str, ids: Sequence[int]) -> l
     return [strings[index] for index in ids]
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no vocabulary file {path}") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder, not a vocabulary file") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+# What `Vocabulary.of` takes.
+VocabularyLike = Vocabulary | str | Path | Mapping[Any, Any] | Iterable[Any]

@@ -141,6 +141,7 @@ def test_choices_are_refused_by_name(key: str) -> None:
         ("MODEL.PIXEL_MEAN", [], "three numbers"),
         ("MODEL.SEM_SEG_HEAD.IN_FEATURES", [], "choose from res2"),
         ("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["res9"], "choose from res2"),
+        ("MODEL.DEVICE", "gpu", 'MODEL.DEVICE is "gpu"; choose cpu, cuda'),
         ("SOLVER.IMS_PER_BATCH", 0, "at least 1"),
     ],
 )

@@ -142,3 +142,16 @@ def test_classifier_pads_classes_and_appends_void() -> None:
 def test_classifier_of_a_single_class() -> None:
     classifier = TextClassifier.build(torch.eye(2), [0, 0])
     assert classifier.rows_of_class.tolist() == [[0, 1]]
+
+
+def test_names_with_a_word_that_was_never_trained_are_told() -> None:
+    tower = FakeTower()
+    known = {int(token) for token in tower.tokenize(["red star"])[0]}
+    strict = NameEmbedder(
+        tower.tokenize,
+        tower.encode,
+        knows=lambda tokens: torch.tensor([[int(token) in known for token in row] for row in tokens]),
+        given={"recorded": torch.ones(6)},
+    )
+    assert strict.unknown(["red star", "zebra", "star", "zebra", "recorded", "red zebra"]) == ["zebra", "red zebra"]
+    assert strict.unknown([]) == embedder(tower).unknown(["zebra"]) == []

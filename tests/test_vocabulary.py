@@ -1,7 +1,9 @@
+import os
+
 import pytest
 from detectron2.data import Metadata
 
-from fcclip.vocabulary import Category, Vocabulary, read_names, split_synonyms
+from fcclip.vocabulary import Category, Vocabulary, clean_name, read_names, split_synonyms
 
 
 def test_string_gives_classes_synonyms_and_kinds() -> None:
@@ -138,3 +140,156 @@ def test_vocabularies_add_up() -> None:
     both = Vocabulary.from_string("cat") + Vocabulary.from_string("sky=stuff; cat")
     assert len(both) == 3
     assert both.thing_ids == {0, 2}
+
+
+def test_what_was_understood_is_told_and_what_may_have_been_meant() -> None:
+    one = Vocabulary.from_string("red circle, white cross, green star")
+    assert one.describe() == "1 class: red circle (also: white cross, green star)"
+    assert one.hints == (
+        '"," is between synonyms of one class; for 3 classes write "red circle; white cross; green star"',
+    )
+    two = Vocabulary.from_string("cat,kitten; sky,clouds=stuff")
+    assert two.describe() == "2 classes: cat (also: kitten); sky (stuff; also: clouds)"
+    assert two.hints == Vocabulary.from_string("cat").hints == ()
+    assert Vocabulary.of([f"n{index}" for index in range(5)]).describe(most=2) == "5 classes: n0; n1; and 3 more"
+
+
+CATS = [("cat",), ("dog",), ("bird",)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "cat; dog; bird",
+        "cat\ndog\nbird",
+        "cat\r\n# no more\n\ndog;bird\n",
+        '["cat", "dog", "bird"]',
+        "['cat', 'dog', 'bird']",
+        "[cat, dog, bird]",
+        '{"0": "cat", "1": "dog", "2": "bird"}',
+        "{0: 'cat', 2: 'bird', 1: 'dog'}",
+        '{"cat": 0, "bird": 2, "dog": 1}',
+        "names:\n  0: cat\n  1: dog\n  2: bird\nnc: 3\n",
+        "path: ../data\nnames: [cat, dog, bird]\n",
+        "0,cat\n1,dog\n2,bird",
+        "id,name\n0,cat\n1,dog\n2,bird",
+        'id;name\n0;"cat"\n1;dog\n2;bird',
+        "2\tbird\n0\tcat\n1\tdog",
+        "0: cat; 2: bird; 1: dog",
+        '"cat"; "dog"; \'bird\'',
+        ["cat", "dog", "bird"],
+        ("cat", "dog", "bird"),
+        iter(["cat", "dog", "bird"]),
+        {0: "cat", 2: "bird", 1: "dog"},
+        {"names": {0: "cat", 1: "dog", 2: "bird"}},
+        {"categories": [{"id": 7, "name": "dog"}, {"id": 1, "name": "cat"}, {"id": 9, "name": "bird"}]},
+        [["cat"], ("dog",), "bird"],
+        [Category(("cat",)), Category(("dog",)), Category(("bird",))],
+        Vocabulary.from_string("cat;dog;bird"),
+        "c\u200bat; do\ufeffg;\u00a0bird",
+    ],
+)
+def test_classes_are_understood_as_people_write_them(value: object) -> None:
+    assert [category.names for category in Vocabulary.of(value).categories] == CATS
+
+
+def test_synonyms_and_stuff_are_understood_in_every_form() -> None:
+    right = (Category(("cat", "kitten")), Category(("sky",), is_thing=False))
+    for value in (
+        [["cat", "kitten"], "sky=stuff"],
+        {0: ["cat", "kitten"], 1: "sky=stuff"},
+        '["cat,kitten", "sky=stuff"]',
+        "0,cat,kitten\n1,sky=stuff",
+        {"categories": [{"id": 1, "name": "cat,kitten", "isthing": 1}, {"id": 2, "name": "sky", "isthing": 0}]},
+    ):
+        assert Vocabulary.of(value).categories == right
+    assert Vocabulary.of({"cat": ["kitten"], "dog": []}).class_strings == ["cat,kitten", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "the classes are None; give a list"),
+        (3, "the classes are 3; give a list"),
+        (b"cat", "the classes are b'cat'; give a list"),
+        ([1, 2], 'a class is text like "cat,kitten", not 1; put names in quotes'),
+        (["cat", None], "not None"),
+        ([["cat", 1]], r"not \['cat', 1\]"),
+        ([[]], r"not \[\]"),
+        ("[yes, no]", "not True; put names in quotes"),
+        ("[1, 2]", "not 1; put names in quotes"),
+        ('{"cat": "kitten"}', "is no list of classes; give a list"),
+        ({0: "cat", "a": "dog"}, "is no list of classes"),
+        ('["cat", ', "the vocabulary, line 1: "),
+        ("[" * 100_000, "is nested"),
+        (["cat;dog"], 'the class "cat;dog" has ";" in it'),
+        ("names.txt", '"names.txt" is the name of a file; to read it, give a pathlib.Path, or --vocabulary-file'),
+        ("/data/My Names.CSV", "is the name of a file"),
+        ("0,wall,120,120,120\n1,sky,6,230,230", "has more columns of numbers"),
+        ("0:cat;0:dog", "the number 0 is given twice"),
+        ("0:cat\ndog", "1 of 2 lines begin with a number"),
+        ([], "no classes"),
+        ({}, "is no list of classes"),
+        ("\u200b; dog", "empty name"),
+        ("\u200d; dog", "empty name"),
+        ("caf\u00e9; cafe\u0301", "is given twice"),
+        ("cat; \uff43\uff41\uff54", "is given twice"),
+        ("red star; red  star", "is given twice"),
+        ("red star; red\u00a0star", "is given twice"),
+        ("cat; c\u00adat", "is given twice"),
+        ("STRASSE; stra\u00dfe", "is given twice"),
+        ("\ud800", r"control character U\+D800"),
+        *((f"{chr(code)}; dog", rf"control character U\+{code:04X}") for code in range(1, 9)),
+        ("c\x00at", r'the name "c\?at" has the control character U\+0000; remove it'),
+    ],
+)
+def test_what_is_no_vocabulary_is_one_sentence(value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        Vocabulary.of(value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_control_character_is_refused_or_is_white_space() -> None:
+    for code in (*range(32), *range(127, 160)):
+        if chr(code).isspace():
+            assert clean_name(f"red{chr(code)}star") == "red star"
+        else:
+            with pytest.raises(ValueError, match="control character"):
+                clean_name(f"red{chr(code)}star")
+
+
+def test_letters_are_composed_and_joiners_stay() -> None:
+    assert clean_name("cafe\u0301") == "caf\u00e9"
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f466"
+    assert clean_name(family) == family
+    assert clean_name("\u0928\u0947\u200d") == "\u0928\u0947\u200d"
+
+
+def test_files_of_other_programs_are_read(tmp_path) -> None:
+    contents = {
+        "data.yaml": "path: x\nnc: 2\nnames:\n  0: cat\n  1: dog\n",
+        "names.json": '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}',
+        "list.json": '["cat", "dog"]',
+        "classes.csv": "id,name\n0,cat\n1,dog\n",
+        "one_line.txt": "cat;dog\n",
+    }
+    for name, text in contents.items():
+        (tmp_path / name).write_text(text)
+        assert Vocabulary.of(tmp_path / name).names == ("cat", "dog")
+    assert read_names(tmp_path / "names.json").ids == (1, 2)
+
+
+def test_files_that_hold_no_text_are_named(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "utf16").write_bytes("cat\ndog".encode("utf-16-le"))
+    (tmp_path / "code.yaml").write_text("names: !!python/object/apply:os.system ['true']\n")
+    for path, message in (
+        (tmp_path / "pipe", "is not a regular file"),
+        (tmp_path / "utf16", r"utf16 has NUL bytes, so it is not UTF-8 text; save it as UTF-8"),
+        (tmp_path / "code.yaml", r"code\.yaml: the vocabulary, line 1: the tag !!python"),
+        (tmp_path / ("a" * 5000), "no vocabulary file can be called"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Vocabulary.from_file(path)
+    with pytest.raises((ValueError, FileNotFoundError), match="vocabulary file"):
+        Vocabulary.from_file("nul\0.txt")

@@ -70,6 +70,11 @@ class ClipBackbone(Backbone):
         with torch.autocast(self.device.type, enabled=False):
             return encode_text(self.clip_model, tokens.to(self.device))
 
+    def knows_tokens(self, tokens: Tensor) -> Tensor:
+        """Which tokens have an embedding that was trained: (...) bool; a small model has none of most tokens."""
+        table = text_tower(self.clip_model).token_embedding.weight
+        return (table[tokens.to(table.device)] != 0).any(dim=-1).cpu()
+
     def name_embedder(
         self, use_cache: bool, templates: Sequence[str] = TEMPLATES, given: Mapping[str, Tensor] | None = None
     ) -> NameEmbedder:
@@ -83,7 +88,13 @@ class ClipBackbone(Backbone):
 
         open_cache = partial(self._open_cache, tuple(templates)) if use_cache else None
         return NameEmbedder(
-            self.tokenize_text, self.encode_text, open_cache, templates, given, release=self.release_text_tower
+            self.tokenize_text,
+            self.encode_text,
+            open_cache,
+            templates,
+            given,
+            release=self.release_text_tower,
+            knows=self.knows_tokens,
         )
 
     def release_text_tower(self) -> None:
@@ -115,7 +126,7 @@ class ClipBackbone(Backbone):
             activations = {type(module).__name__ for module in text_tower(self.clip_model).transformer.modules()}
             description = (Path(self.model_name).stem, *sorted(activations), *templates)
             self._text_fingerprints[templates] = fingerprint_tensors(text_weights(self.clip_model), description)
-        return TextCache(self._text_fingerprints[templates])
+        return TextCache(self._text_fingerprints[templates], width=self.dim_latent)
 
     def get_text_classifier(self, text_list: Sequence[str], device: torch.device | str) -> Tensor:
         """Prompts -> (n, E) on `device`, not normalised."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY
 from detectron2.utils.registry import Registry
@@ -91,6 +92,10 @@ def validate(cfg: CfgNode) -> None:
     _check_pixel_statistics(cfg)
     _check_registered("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY)
     _check_registered("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
+    try:
+        torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError:
+        raise ConfigError(f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}"; choose cpu, cuda, cuda:1 or mps') from None
     if cfg.MODEL.META_ARCHITECTURE == "FCCLIP":
         _check_mask_generator(cfg)
 

@@ -149,6 +149,8 @@ def _read_with_bases(path: Path, name: str | Path) -> Iterator[tuple[Path, dict[
     """The files that a file builds on, the first one first, and itself at last."""
     if _ADDRESS.match(str(name)):
         raise ConfigError(f"{name} is an address; fetch the file, look at it and give its path")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no configuration file {name}")
     left = [MAX_FILES]
 
     def read(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from fcclip.text import NameEmbedder, TextClassifier
 from fcclip.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,18 @@ class Vocabularies:
         return self._seen_flags(self.test_vocabulary, self._test_metadata)
 
     def encode(self, vocabulary: Vocabulary) -> EncodedVocabulary:
-        """Encode classes, without asking for them from now on.
+        """Encode classes, without asking for them from now on; warns of words that the model was not trained on.
 
         Raises:
             ValueError: if a name is too long for CLIP's text tower.
         """
+        unknown = self._embedder.unknown(vocabulary.names)
+        if unknown:
+            logger.warning(
+                "the model was never trained on the words of %s%s; what it finds for them means nothing",
+                ", ".join(f'"{name}"' for name in unknown[:5]),
+                f" and {len(unknown) - 5} more names" if len(unknown) > 5 else "",
+            )
         return self._encode(vocabulary, self._seen_flags(vocabulary, None))
 
     def embed(self, names: Sequence[str]) -> Tensor:

@@ -38,16 +38,23 @@ def test_the_command_line_wins_over_the_file():
 
 
 @pytest.mark.parametrize(
-    "words", [["SOLVER.MAX_ITERS", "10"], ["SOLVER.MAX_ITER", "many"], ["SOLVER.MAX_ITER"], ["NOTHING", "1"]]
+    ("words", "message"),
+    [
+        (["SOLVER.MAX_ITERS", "10"], r"no key SOLVER\.MAX_ITERS; did you mean SOLVER\.MAX_ITER\?"),
+        (["SOLVER.MAX_ITER", "many"], r'SOLVER\.MAX_ITER is "many"; it must be a whole number'),
+        (["SOLVER.MAX_ITER"], "has no value"),
+        (["NOTHING", "1"], "no key NOTHING"),
+        (["MODEL.META_ARCHITECTURE", "FCLIP"], "choose one of .*FCCLIP"),
+    ],
 )
-def test_wrong_keys_and_values_are_explained(words):
-    with pytest.raises(ValueError, match="the configuration cannot be read"):
+def test_wrong_keys_and_values_are_explained(words, message):
+    with pytest.raises(ValueError, match=message):
         load(*words)
 
 
 def test_a_file_that_is_no_yaml_is_explained(tmp_path):
     (tmp_path / "broken.yaml").write_text("MODEL: [")
-    with pytest.raises(ValueError, match="the configuration cannot be read"):
+    with pytest.raises(ValueError, match=r"broken\.yaml, line 1: while parsing a flow node"):
         load_config(argument_parser().parse_args(["--config-file", str(tmp_path / "broken.yaml")]))
 
 
@@ -59,7 +66,7 @@ def test_a_missing_gpu_is_explained():
 
 def test_a_missing_file_is_named():
     args = argument_parser().parse_args(["--config-file", "configs/gone.yaml"])
-    with pytest.raises(FileNotFoundError, match=r"configs/gone\.yaml does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"no configuration file configs/gone\.yaml"):
         load_config(args)
 
 

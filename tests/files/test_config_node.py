@@ -142,7 +142,7 @@ def test_files_that_name_each_other_are_refused(write: Write) -> None:
 def test_addresses_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="http://host/a.yaml is an address"):
         fcclip.get_cfg().merge_from_file("http://host/a.yaml")
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="there is no configuration file"):
         fcclip.get_cfg().merge_from_file(str(tmp_path / "none.yaml"))
 
 

@@ -97,4 +97,4 @@ def test_mistakes_end_with_one_sentence(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(REPOSITORY / "train_net.py"), run_name="__main__")
     assert stopped.value.code == 2
-    assert "error: config file gone.yaml does not exist" in capsys.readouterr().err
+    assert "error: there is no configuration file gone.yaml" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from fcclip.data.mappers.mask_former import (
     MaskFormerPanopticDatasetMapper,
     MaskFormerSemanticDatasetMapper,
 )
+from fcclip.data.mappers.video import VideoInferenceMapper
 from fcclip.data.mappers.zero_shot import ZeroShotMapper
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "MaskFormerPanopticDatasetMapper",
     "MaskFormerSemanticDatasetMapper",
     "TrainMapper",
+    "VideoInferenceMapper",
     "ZeroShotMapper",
     "build_train_mapper",
 ]
