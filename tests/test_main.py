@@ -32,7 +32,7 @@ def imported(*words: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("word", ["--help", "--version", "models"])
 def test_light_commands_stay_light(word: str) -> None:
     assert imported(word) == "HEAVY"
 

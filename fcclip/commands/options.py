@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fcclip.commands.errors import add_debug_flag
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES
 from fcclip.formats.registry import FORMATS
 
@@ -61,6 +62,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
     parser.add_argument("--random-weights", action="store_true", help="run without trained weights, to try things out")
     parser.add_argument("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
+    add_debug_flag(parser)
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from fcclip.commands.errors import run_command
 from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_pictures
@@ -36,8 +37,13 @@ def run(options: argparse.Namespace, program: str) -> int:
         program: begins every message of an error.
 
     Returns:
-        The exit code: 0, or 1 if an image or frame had to be skipped, or 2 if nothing could be started.
+        The exit code: 0, or 1 if an image or frame had to be skipped, or 2 if nothing could be started; see also
+        `run_command`.
     """
+    return run_command(program, lambda: _run(options, program), options.debug)
+
+
+def _run(options: argparse.Namespace, program: str) -> int:
     report = Report(keep_results=options.json is not None)
     with ExitStack() as stack:
         try:

@@ -72,6 +72,18 @@ def test_photographs_are_given_to_the_published_model(image, monkeypatch, capsys
     assert capsys.readouterr().err == f"fcclip segment: {reason}\n"
 
 
+def test_a_fault_of_the_program_is_one_sentence(image, monkeypatch, capsys) -> None:
+    def fail(cfg: object) -> None:
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr(segmenting.Segmenter, "from_cfg", fail)
+    arguments = [str(image), "--json", str(image.with_suffix(".json")), *NAMES, "--model", "panoshapes"]
+    assert segment.main(arguments) == 1
+    assert "fcclip segment: error: the program failed (TypeError: no such thing)" in capsys.readouterr().err
+    with pytest.raises(TypeError):
+        segment.main([*arguments, "--debug"])
+
+
 def test_formats_for_other_programs(image: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     other = image.with_name("other.png")
