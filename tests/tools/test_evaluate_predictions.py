@@ -199,6 +199,7 @@ def test_numbers_of_names_are_labels(labels, capsys):
         "1": "dog",
         "2": "sky",
     }
+    labels["output"].unlink()
     labels["names"].write_text("0:cat\n2:sky\n5:dog\n")
     assert "numbers its 3 classes 0..5, but the values of label maps must be 0..2" in error_of(labels, capsys)
 
