@@ -37,7 +37,7 @@ from fcclip.evaluation.metrics.semantic import CONVENTIONS
 from fcclip.evaluation.video_files import MEANINGS, score_video_panoptic_files
 from fcclip.files.atomic import write_json
 from fcclip.files.places import require_writable_file
-from fcclip.vocabulary import Vocabulary
+from fcclip.vocabulary import read_names
 
 PANOPTIC = ("gt_json", "gt_folder", "pred_json", "pred_folder")
 LABELS = ("gt_labels", "pred_labels", "names")
@@ -94,7 +94,9 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
         return (score_video_panoptic_files if options.video else score_panoptic_files)(*files, options.threads)
     if options.gt_instances is not None:
         return score_instance_files(options.gt_instances, options.pred_instances)
-    names = [category.name for category in Vocabulary.from_file(options.names).categories]
+    file = read_names(options.names)
+    file.require_labels()
+    names = [category.name for category in file.categories]
     return score_label_folders(options.gt_labels, options.pred_labels, names, options.ignore_label, options.threads)
 
 

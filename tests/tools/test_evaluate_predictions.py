@@ -190,6 +190,20 @@ def test_missing_label_folder_and_names(labels, capsys, tmp_path: Path):
     assert "names.txt" in error_of(labels, capsys)
 
 
+def test_numbers_of_names_are_labels(labels, capsys):
+    labels["names"].write_text("2:sky\n0:cat\n1:dog\n")
+    assert run(labels) == 0
+    results = json.loads(labels["output"].read_text())
+    assert {label: values["name"] for label, values in results["per_class"].items()} == {
+        "0": "cat",
+        "1": "dog",
+        "2": "sky",
+    }
+    labels["output"].unlink()
+    labels["names"].write_text("0:cat\n2:sky\n5:dog\n")
+    assert "numbers its 3 classes 0..5, but the values of label maps must be 0..2" in error_of(labels, capsys)
+
+
 def test_half_of_the_options(files, capsys):
     del files["pred_folder"]
     with pytest.raises(SystemExit):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -28,6 +28,8 @@ def validate_datasets(cfg: CfgNode, training: bool = True) -> None:
     if training:
         require_same_classes(cfg.DATASETS.TRAIN)
         _require_unseen_hidden(cfg)
+        for name in cfg.DATASETS.TEST:
+            _require_unseen_untrained(cfg.DATASETS.TRAIN, name)
     for name in dict.fromkeys(names):
         DatasetCatalog.get(name)
 
@@ -92,6 +94,25 @@ def _require_unseen_hidden(cfg: CfgNode) -> None:
                 f"with INPUT.DATASET_MAPPER_NAME {cfg.INPUT.DATASET_MAPPER_NAME} trains on all of its classes; remove "
                 "UNSEEN, or train on a dataset without objects of these classes"
             )
+
+
+def _require_unseen_untrained(training: Sequence[str], test: str) -> None:
+    """Refuse a test set whose unseen classes, by name, a training set shows."""
+    unseen = _first_names(test, MetadataCatalog.get(test).get("unseen_classes") or ())
+    for name in training if unseen else ():
+        hidden = set(MetadataCatalog.get(name).get("unseen_classes") or ())
+        shown = _first_names(name, set(range(len(_class_strings(MetadataCatalog.get(name))))) - hidden)
+        both = sorted(unseen & shown)
+        if both:
+            raise ValueError(
+                f'the test set "{test}" counts {len(both)} classes as unseen, "{both[0]}" the first, which the '
+                f'training set "{name}" shows; give both the same UNSEEN'
+            )
+
+
+def _first_names(dataset: str, classes: Iterable[int]) -> set[str]:
+    strings = _class_strings(MetadataCatalog.get(dataset))
+    return {strings[index].split(",")[0].strip().casefold() for index in classes}
 
 
 def _class_strings(metadata: Any) -> list[str]:

@@ -73,6 +73,20 @@ def test_unseen_classes_want_a_mapper_that_hides_them(tmp_path: Path):
     validate_datasets(cfg)
 
 
+@pytest.mark.parametrize(("hidden", "refused"), [([], True), (["dog"], False)])
+def test_what_the_test_set_calls_unseen_was_not_trained(tmp_path: Path, hidden: list[str], refused: bool):
+    train, test = entry(tmp_path, "agree_s", UNSEEN=hidden), entry(tmp_path, "agree_v", "dog\ncat\n", UNSEEN=["dog"])
+    cfg = config(train, test, train=("agree_s",), test=("agree_v",))
+    cfg.INPUT.DATASET_MAPPER_NAME = "zero_shot"
+    if not refused:
+        validate_datasets(cfg)
+        return
+    with pytest.raises(
+        ValueError, match='counts 1 classes as unseen, "dog" the first, which the training set "agree_s"'
+    ):
+        validate_datasets(cfg)
+
+
 def test_label_maps_beside_their_images(tmp_path: Path):
     for stem in ("im0", "im1"):
         trees.write_image(tmp_path / f"all/{stem}.jpg")
