@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from fcclip.clip.loading import load_clip
+from fcclip.clip.loading import CLIP_PREFIX, load_clip
 from fcclip.clip.paged_weights import PagedWeights
 from fcclip.clip.text_tower import embedding_width, encode_text, text_parameters, text_tower, text_weights
 from fcclip.files.cache import TextCache
@@ -24,8 +24,6 @@ from fcclip.text import TEMPLATES, NameEmbedder
 from fcclip.zoo import resolve_weights
 
 logger = logging.getLogger(__name__)
-
-CLIP_PREFIX = "backbone.clip_model."
 
 
 class ClipBackbone(Backbone):
