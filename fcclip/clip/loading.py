@@ -14,6 +14,7 @@ from torch import nn
 from fcclip.files.checkpoints import is_torchscript_archive, read_state_dict
 from fcclip.files.hub import patient_only_with_network
 
+CLIP_PREFIX = "backbone.clip_model."  # of the CLIP among the tensors of a model
 HUB_PREFIX = "hf-hub:"
 HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_TAG = "openai"
@@ -37,8 +38,8 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
     Args:
         name: open_clip's name of the model, the name of a description in the package (`fcclip/clip/configs`), or the
             path of a description (`.json`).
-        pretrained: an open_clip tag, a local file (.pt, .bin, .safetensors), `hf-hub:ORG/NAME`, or "" for random
-            weights.
+        pretrained: an open_clip tag, a local file of a CLIP or of a model that has one (.pt, .pth, .bin, .safetensors),
+            `hf-hub:ORG/NAME`, or "" for random weights.
 
     Raises:
         ValueError: if the name or tag is unknown, or a file does not fit the model.
@@ -101,6 +102,8 @@ def _build_from_file(name: str, path: Path, quick_gelu: bool = False) -> nn.Modu
     from_openai = is_torchscript_archive(path)  # OpenAI's release, the only one in this format
     model = open_clip.create_model(name, force_quick_gelu=quick_gelu or from_openai)
     state = read_state_dict(path)
+    if any(key.startswith(CLIP_PREFIX) for key in state):  # a whole model, whose CLIP is wanted
+        state = {key.removeprefix(CLIP_PREFIX): state[key] for key in state if key.startswith(CLIP_PREFIX)}
     for key in OPENAI_EXTRAS:
         state.pop(key, None)
     expected = model.state_dict()

@@ -14,7 +14,7 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
 from fcclip.files.atomic import atomic_path, remove_scratch
-from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX, read_checkpoint
+from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX, holds_prefix, read_checkpoint
 from fcclip.weights import fingerprint, load_weights
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,15 @@ class TrainingCheckpointer(Checkpointer):
         if self.save_to_disk:
             for path in remove_scratch(self.save_dir):
                 logger.info("removed %s, left by a run that was killed", path)
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Load the last checkpoint if there is one and `resume` asks for it, else `path`; see `load`.
+
+        Checkpoints lack the frozen CLIP: if the training began with a file that holds one, it is taken from there.
+        """
+        if resume and self.has_checkpoint() and path and holds_prefix(path, CLIP_PREFIX):
+            load_weights(self.model, path)
+        return super().resume_or_load(path, resume=resume)
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict[str, Any]:
         """Load a checkpoint.

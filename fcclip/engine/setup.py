@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 # Where the CLIPs of PanoShapes come from, which are not on the network.
 HOME_MADE_CLIPS = {
-    "panoshapes_convnext_atto": "train it: python tools/train_panoshapes_clip.py, or start "
-    "from the model that comes with the package: MODEL.WEIGHTS fcclip/assets/panoshapes/fcclip_small.safetensors",
+    "panoshapes_convnext_atto": "train it: python tools/train_panoshapes_clip.py, or take that of the model in the "
+    "package: MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS fcclip/assets/panoshapes/fcclip_small.safetensors",
     "panoshapes_vit": "train it: python tools/train_panoshapes_clip.py --recipe vit --output output/panoshapes_vit",
 }
 # What a training leaves in its OUTPUT_DIR.

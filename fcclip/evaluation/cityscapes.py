@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
+from detectron2.data.catalog import Metadata
 
 from fcclip.evaluation.base import NAN_ADVICE, ImageEvaluator, ImageStatistics, Results, require_output
-from fcclip.evaluation.cityscapes_labels import (
+from fcclip.evaluation.classes import dataset_ids
+from fcclip.evaluation.label_maps import to_label_map
+from fcclip.evaluation.metrics.cityscapes_ap import ImageMatches, average_precisions, match_image
+from fcclip.evaluation.metrics.cityscapes_labels import (
     EVALUATED,
     FIRST_INSTANCE,
     LABELS,
     THINGS,
     CityscapesLabel,
-    label_ids,
     label_of_instance,
 )
-from fcclip.evaluation.label_maps import to_label_map
-from fcclip.evaluation.metrics.cityscapes_ap import ImageMatches, average_precisions, match_image
 from fcclip.evaluation.metrics.histogram import count_pairs
 from fcclip.files.images import LabelMapError, read_label_map
 
@@ -180,6 +181,30 @@ class CityscapesSemSegEvaluator(ImageEvaluator):
     def _false_positives(self, ids: list[int]) -> int:
         others = [row for row in _EVALUATED_IDS if row not in ids]
         return int(self._pixels[np.ix_(others, ids)].sum())
+
+
+def label_ids(metadata: Metadata, class_strings: Sequence[str]) -> list[int]:
+    """Cityscapes' label id of each contiguous class id.
+
+    The dataset's own id maps count where it has them; else a class is known by the first of its synonyms that is an
+    official name ("automobile,car" -> 26).
+
+    Raises:
+        ValueError: a class has neither.
+    """
+    mapped = dataset_ids(metadata, things=False) | dataset_ids(metadata, things=True)
+    official = {label.name: label.id for label in EVALUATED}
+    ids = []
+    for contiguous, string in enumerate(class_strings):
+        synonyms = [name.strip().lower() for name in string.split(",")]
+        named = next((official[name] for name in synonyms if name in official), None)
+        label_id = mapped.get(contiguous, named)
+        if label_id is None:
+            raise ValueError(
+                f'class "{string}" of "{metadata.name}" is none of Cityscapes\'; give it the official name as a synonym'
+            )
+        ids.append(label_id)
+    return ids
 
 
 def instance_file(truth_folder: Path, image_file: str) -> Path:

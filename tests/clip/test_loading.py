@@ -4,7 +4,8 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from fcclip.clip.loading import load_clip
-from tests.tiny import CLIP_DESCRIPTIONS
+from fcclip.weights import fingerprint
+from tests.tiny import CLIP_DESCRIPTIONS, tiny_model
 
 NAME = str(CLIP_DESCRIPTIONS["resnet"])
 
@@ -110,3 +111,11 @@ def test_without_a_name_server_nothing_is_tried_twice(monkeypatch, caplog) -> No
     assert len(lookups) == 1
     assert caplog.text == ""
     assert not constants.HF_HUB_OFFLINE
+
+
+def test_the_clip_of_a_whole_model_is_taken(tmp_path) -> None:
+    whole = tiny_model(seed=3)
+    torch.save({"model": whole.state_dict()}, tmp_path / "whole.pth")
+    loaded = load_clip(str(CLIP_DESCRIPTIONS["convnext"]), str(tmp_path / "whole.pth"))
+    assert loaded.source == str(tmp_path / "whole.pth")
+    assert fingerprint(loaded.model) == fingerprint(whole.backbone.clip_model)

@@ -80,6 +80,16 @@ def test_without_resume_only_the_weights_are_taken(model, tmp_path):
     assert TrainingCheckpointer(other, "").resume_or_load("", resume=False) == {}
 
 
+def test_a_training_that_began_with_a_whole_model_goes_on_with_its_clip(model, tmp_path):
+    """Its checkpoints lack the CLIP, which no other file may hold."""
+    torch.save({"model": model.state_dict()}, tmp_path / "whole.pth")
+    TrainingCheckpointer(model, str(tmp_path)).save("model_0000002")
+    other = tiny_model(seed=2)
+    TrainingCheckpointer(other, str(tmp_path)).resume_or_load(str(tmp_path / "whole.pth"), resume=True)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+
+
 def test_another_clip_is_refused(model, tmp_path):
     TrainingCheckpointer(model, str(tmp_path)).save("model_final")
     other = tiny_model(seed=2)

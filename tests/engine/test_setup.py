@@ -83,7 +83,8 @@ def test_a_missing_clip_is_told_at_the_start_with_its_remedy(tmp_path, monkeypat
     with pytest.raises(FileNotFoundError, match=r"no CLIP weight file output/panoshapes_clip/clip\.saf.*; train it"):
         check("--dry-run", "MODEL.DEVICE", "cpu", config=SMALL)
     whole = str(REPOSITORY / "fcclip" / "assets" / "panoshapes" / "fcclip_small.safetensors")
-    check("--dry-run", "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", whole, config=SMALL)
+    for key in ("MODEL.WEIGHTS", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS"):
+        check("--dry-run", "MODEL.DEVICE", "cpu", key, whole, config=SMALL)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import signal
 import pytest
 import torch
 from detectron2.utils.env import seed_all_rng
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fcclip.engine.dry_run import dry_run
 from fcclip.engine.errors import Terminated
@@ -198,3 +199,12 @@ def test_a_training_that_is_told_to_stop_saves_the_iteration_and_goes_on(tmp_pat
     lines = [json.loads(line) for line in (tmp_path / "stopped" / "output" / "metrics.json").read_text().splitlines()]
     iterations = [line["iteration"] for line in lines]
     assert iterations == sorted(set(iterations))
+
+
+def test_tensorboard_has_pictures_of_the_first_test_images(tmp_path):
+    cfg = training_cfg(tmp_path, SOLVER__MAX_ITER=1)
+    train(cfg)
+    events = EventAccumulator(cfg.OUTPUT_DIR).Reload()
+    assert events.Tags()["images"] == [f"{DATASET}/{index}" for index in range(4)]
+    (picture,) = events.Images(f"{DATASET}/0")
+    assert (picture.height, picture.width) == (48, 3 * 64 + 12)

@@ -11,7 +11,7 @@ import torch
 from detectron2.structures import Instances
 from PIL import Image
 
-from fcclip.evaluation.cityscapes_labels import EVALUATED, THINGS, label_of_instance
+from fcclip.evaluation.metrics.cityscapes_labels import EVALUATED, THINGS, label_of_instance
 
 SIZE = (64, 128)
 TRAIN_ID = {label.id: index for index, label in enumerate(EVALUATED)}

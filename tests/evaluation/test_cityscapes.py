@@ -8,9 +8,9 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 
-from fcclip.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
-from fcclip.evaluation.cityscapes_labels import EVALUATED, label_ids
+from fcclip.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator, label_ids
 from fcclip.evaluation.metrics.cityscapes_ap import average_precisions, match_image
+from fcclip.evaluation.metrics.cityscapes_labels import EVALUATED
 from fcclip.files.images import LabelMapError
 from tests.evaluation.catalog import Register
 from tests.evaluation.cityscapes_samples import CLASS_STRINGS, SIZE, Street, write_streets

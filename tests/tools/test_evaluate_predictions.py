@@ -10,6 +10,7 @@ from PIL import Image
 
 from fcclip.files.panoptic import write_panoptic_png
 from tests.evaluation.panoptic_samples import CHANGES, everything, published, synthetic
+from tests.scratch import leave_scratch
 from tests.shared import SHARED, needs_shared
 from tools.evaluate_predictions import main
 
@@ -242,3 +243,24 @@ def test_video_needs_panoptic_files(capsys):
 
 def _flag(key: str) -> str:
     return f"--{key.replace('_', '-')}"
+
+
+def test_what_a_killed_run_left_is_no_label_map(labels):
+    leave_scratch(labels["gt_labels"] / "c.png")
+    assert run(labels) == 0
+
+
+def test_label_maps_below_the_folders_count_by_their_path(labels):
+    for side in ("gt_labels", "pred_labels"):
+        (labels[side] / "city").mkdir()
+        (path,) = labels[side].glob("b.*")
+        path.rename(labels[side] / "city" / f"a{path.suffix}")
+    assert run(labels) == 0
+    assert json.loads(labels["output"].read_text())["images"] == 2
+
+
+def test_the_output_is_tried_before_the_work(labels, capsys, monkeypatch):
+    monkeypatch.setattr("tools.evaluate_predictions.score", lambda options: pytest.fail("the work began"))
+    labels["output"] = labels["names"] / "results.json"
+    assert run(labels) == 1
+    assert "nothing can be written to the folder" in capsys.readouterr().err

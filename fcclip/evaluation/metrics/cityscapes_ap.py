@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fcclip.evaluation.cityscapes_labels import FIRST_INSTANCE, IGNORED_IDS, THINGS, label_of_instance
+from fcclip.evaluation.metrics.cityscapes_labels import FIRST_INSTANCE, IGNORED_IDS, THINGS, label_of_instance
 
 OVERLAPS = np.arange(0.5, 1.0, 0.05)
 MINIMUM_PIXELS = 100

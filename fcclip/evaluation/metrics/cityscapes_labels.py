@@ -8,13 +8,9 @@ Source: https://github.com/mcordts/cityscapesScripts, helpers/labels.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from detectron2.data.catalog import Metadata
-
-from fcclip.evaluation.classes import dataset_ids
 
 FIRST_INSTANCE = 1000
 LABELS = 34  # ids are 0..33
@@ -65,27 +61,3 @@ IGNORED_IDS = tuple(sorted(set(range(LABELS)) - {label.id for label in EVALUATED
 def label_of_instance(instance_ids: np.ndarray) -> np.ndarray:
     """Label id of each value of an instance map."""
     return np.where(instance_ids >= FIRST_INSTANCE, instance_ids // FIRST_INSTANCE, instance_ids)
-
-
-def label_ids(metadata: Metadata, class_strings: Sequence[str]) -> list[int]:
-    """Cityscapes' label id of each contiguous class id.
-
-    The dataset's own id maps count where it has them; else a class is known by the first of its synonyms that is an
-    official name ("automobile,car" -> 26).
-
-    Raises:
-        ValueError: a class has neither.
-    """
-    mapped = dataset_ids(metadata, things=False) | dataset_ids(metadata, things=True)
-    official = {label.name: label.id for label in EVALUATED}
-    ids = []
-    for contiguous, string in enumerate(class_strings):
-        synonyms = [name.strip().lower() for name in string.split(",")]
-        named = next((official[name] for name in synonyms if name in official), None)
-        label_id = mapped.get(contiguous, named)
-        if label_id is None:
-            raise ValueError(
-                f'class "{string}" of "{metadata.name}" is none of Cityscapes\'; give it the official name as a synonym'
-            )
-        ids.append(label_id)
-    return ids
