@@ -27,7 +27,7 @@ COMMANDS = {
     "segment": Command("fcclip.commands.segment", "segment photographs by the names you give"),
     "video": Command("fcclip.commands.video", "segment a video"),
     "models": Command("fcclip.commands.models", "list the trained models that have a name", needs_models=False),
-    "data": Command("fcclip.commands.data", "fetch public datasets and prepare them", needs_models=False),
+    "data": Command("fcclip.commands.data", "fetch public datasets and prepare them"),
     "check": Command("fcclip.data.check", "verify a prepared dataset"),
     "train": Command("fcclip.commands.train", "train a model"),
     "evaluate": Command("fcclip.commands.evaluate", "evaluate a model on datasets"),

@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
-from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY
 from detectron2.projects.deeplab import add_deeplab_config
-from detectron2.utils.registry import Registry
 
+from fcclip.files.config_checks import CHOICES, DTYPE_NAMES, validate
 from fcclip.files.config_node import ConfigError, SafeNode, make_safe
+from fcclip.files.folders import find_config
 
 # CLIP's own image statistics, times 255 (RGB): the pixel values every CLIP backbone expects.
 CLIP_PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
 
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-# The keys that choose one of a few ways, and their values. Names that a registry knows are checked by `validate`.
-CHOICES = {
-    "DATALOADER.SAMPLER_TRAIN": ("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"),
-    "INPUT.CROP.TYPE": ("relative", "relative_range", "absolute", "absolute_range"),
-    "INPUT.DATASET_MAPPER_NAME": (
-        "coco_panoptic_lsj",
-        "coco_instance_lsj",
-        "mask_former_semantic",
-        "mask_former_panoptic",
-        "mask_former_instance",
-        "zero_shot",
-        "detectron2",  # its own mapper
-    ),
-    "INPUT.FORMAT": ("RGB", "BGR"),
-    "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
-    "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("range", "choice"),
-    "INPUT.RANDOM_FLIP": ("none", "horizontal", "vertical"),
-    "INPUT.RESIZING_TEST": ("pillow", "opencv"),
-    "MODEL.FC_CLIP.INFERENCE_DTYPE": tuple(DTYPES),
-    "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE": tuple(DTYPES),
-    "MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION": ("auto", "torch", "native", "triton"),
-    "MODEL.SEM_SEG_HEAD.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN"),
-    "MODEL.ZERO_SHOT.ENCODER": ("prompt_tuned", "fine_tuned", "fixed"),
-    "MODEL.ZERO_SHOT.LEVEL_PROJECTION": ("random", "clip"),
-    "MODEL.ZERO_SHOT.LOSS": ("nel", "softmax"),
-    "MODEL.ZERO_SHOT.SETTING": ("inductive", "transductive", "fully_supervised"),
-    "MODEL.ZERO_SHOT.TEMPLATES": ("single", "multiple"),
-    "SOLVER.AMP.DTYPE": ("float16", "bfloat16"),
-    "SOLVER.BEST_CHECKPOINT.MODE": ("max", "min"),
-    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm", "full_model"),
-    "SOLVER.LR_SCHEDULER_NAME": (
-        "WarmupMultiStepLR",
-        "WarmupCosineLR",
-        "WarmupStepWithFixedGammaLR",
-        "WarmupPolyLR",
-        "WarmupPolyToLeastLR",
-    ),
-    "SOLVER.OPTIMIZER": ("ADAMW", "SGD"),
-    "TEST.PANOPTIC_SCORER": ("memory", "panopticapi"),
-}
-
-# Numbers that count or measure something that there must be.
-POSITIVE = (
-    "INPUT.IMAGE_SIZE",
-    "MODEL.FC_CLIP.EMBED_DIM",
-    "MODEL.FC_CLIP.TEST_CHUNK_MB",
-    "MODEL.MASK_FORMER.DIM_FEEDFORWARD",
-    "MODEL.MASK_FORMER.HIDDEN_DIM",
-    "MODEL.MASK_FORMER.NHEADS",
-    "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES",
-    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS",
-    "MODEL.SEM_SEG_HEAD.CONVS_DIM",
-    "MODEL.SEM_SEG_HEAD.MASK_DIM",
-    "MODEL.ZERO_SHOT.CROP_SIZE",
-    "MODEL.ZERO_SHOT.DECODER_HEADS",
-    "MODEL.ZERO_SHOT.DECODER_LAYERS",
-    "MODEL.ZERO_SHOT.STRIDE",
-    "SOLVER.ACCUMULATION_STEPS",
-    "SOLVER.CHECKPOINT_PERIOD",
-    "SOLVER.IMS_PER_BATCH",
-    "SOLVER.LOG_PERIOD",
-)
+FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHANNELS_LAST", "True")
 
 
 class ConfigNode(SafeNode):
@@ -100,6 +38,58 @@ def get_cfg() -> CfgNode:
     add_maskformer2_config(cfg)
     add_fcclip_config(cfg)
     return cfg
+
+
+def load_cfg(config_file: str | Path, opts: Sequence[str] = ()) -> CfgNode:
+    """The defaults, changed by a file and then by options.
+
+    Args:
+        config_file: a YAML file, or the path of one in configs/ from any folder.
+        opts: keys and values in turn, such as `("INPUT.MIN_SIZE_TEST", "640")`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConfigError: a key is unknown, or a value does not fit its key; one sentence.
+    """
+    cfg = get_cfg()
+    cfg.merge_from_file(find_config(config_file))
+    cfg.merge_from_list(list(opts))
+    validate(cfg)
+    return cfg
+
+
+def load_inference_cfg(
+    config_file: str | Path,
+    opts: Sequence[str] = (),
+    weights: str | Path | None = None,
+    device: str | None = None,
+    random_weights: bool = False,
+    fast: bool = False,
+) -> CfgNode:
+    """The frozen configuration of a model that is not trained; arguments and errors as in `Segmenter.from_config`."""
+    settings = ["MODEL.FC_CLIP.RELEASE_TEXT_TOWER", "True"]  # files may be those of trainings
+    if random_weights:
+        settings += ["MODEL.WEIGHTS", "", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS", ""]
+        settings += ["MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS", "True"]
+    if fast:
+        settings += FAST_OPTIONS
+    cfg = load_cfg(config_file, [*settings, *opts])
+    if weights is not None and "MODEL.WEIGHTS" in opts[::2]:
+        raise ConfigError("the weights are given twice, by the model's name and by MODEL.WEIGHTS; leave one out")
+    if weights is not None:
+        cfg.MODEL.WEIGHTS = str(weights)
+    cfg.MODEL.DEVICE = _choose_device(device or cfg.MODEL.DEVICE, required=device is not None)
+    cfg.freeze()
+    return cfg
+
+
+def _choose_device(device: str, required: bool) -> str:
+    """The device, or the CPU where a merely configured GPU is not there."""
+    if not device.startswith("cuda") or torch.cuda.is_available():
+        return device
+    if required:
+        raise ValueError(f'this machine has no CUDA GPU that PyTorch can use, so the device cannot be "{device}"')
+    return "cpu"
 
 
 def add_maskformer2_config(cfg: CfgNode) -> None:
@@ -125,7 +115,8 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.GEOMETRIC_ENSEMBLE_BETA = 0.8  # the same on classes not seen in training
     node.ENSEMBLE_ON_VALID_MASK = False  # ask CLIP only about queries with a positive pixel at stride 32
     node.ALLOW_RANDOM_WEIGHTS = False  # without it, a model whose CLIP or head was not loaded refuses to run
-    node.VOCABULARY_DIR = ""  # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones
+    # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones, or "published" (fetched once)
+    node.VOCABULARY_DIR = ""
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     node.RELEASE_TEXT_TOWER = False  # free its memory, also a GPU's, while no names are encoded (the Segmenter: True)
     node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.speed)
@@ -284,75 +275,12 @@ def _add_swin_keys(cfg: CfgNode) -> None:
     )
 
 
-def validate(cfg: CfgNode) -> None:
-    """Refuse values that no model can be built with; called when all files and options are merged.
-
-    Raises:
-        ValueError: a key has a value that cannot be; one sentence with the key and the remedy.
-    """
-    for name, allowed in CHOICES.items():
-        if _value(cfg, name) not in allowed:
-            raise ConfigError(f'{name} is "{_value(cfg, name)}"; choose one of {", ".join(allowed)}')
-    for name in POSITIVE:
-        if _value(cfg, name) < 1:
-            raise ConfigError(f"{name} is {_value(cfg, name)}; it must be at least 1")
-    _check_pixel_statistics(cfg)
-    _check_registered("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY)
-    _check_registered("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
-    try:
-        torch.device(cfg.MODEL.DEVICE)
-    except RuntimeError:
-        raise ConfigError(f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}"; choose cpu, cuda, cuda:1 or mps') from None
-    if cfg.MODEL.META_ARCHITECTURE == "FCCLIP":
-        _check_mask_generator(cfg)
-
-
-def _check_pixel_statistics(cfg: CfgNode) -> None:
-    for name in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"):
-        value = _value(cfg, name)
-        if len(value) != 3 or not all(isinstance(number, int | float) for number in value):
-            raise ConfigError(f"{name} is {value}; it must be three numbers, for red, green and blue")
-    if min(cfg.MODEL.PIXEL_STD) <= 0:
-        raise ConfigError(f"MODEL.PIXEL_STD is {cfg.MODEL.PIXEL_STD}; its numbers must be above 0")
-
-
-def _check_mask_generator(cfg: CfgNode) -> None:
-    head, mask_former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
-    _check_registered("MODEL.SEM_SEG_HEAD.NAME", head.NAME, SEM_SEG_HEADS_REGISTRY)
-    _check_registered("MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME", head.PIXEL_DECODER_NAME, SEM_SEG_HEADS_REGISTRY)
-    if mask_former.HIDDEN_DIM % mask_former.NHEADS:
-        raise ConfigError(
-            f"MODEL.MASK_FORMER.HIDDEN_DIM is {mask_former.HIDDEN_DIM}, which is not a multiple of NHEADS, "
-            f"{mask_former.NHEADS}"
-        )
-    levels = ("res2", "res3", "res4", "res5")
-    for name in ("MODEL.SEM_SEG_HEAD.IN_FEATURES", "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES"):
-        if not _value(cfg, name) or not set(_value(cfg, name)).issubset(levels):
-            raise ConfigError(f"{name} is {_value(cfg, name)}; choose from {', '.join(levels)}")
-    tasks = mask_former.TEST
-    if not (tasks.SEMANTIC_ON or tasks.INSTANCE_ON or tasks.PANOPTIC_ON):
-        raise ConfigError(
-            "nothing is asked for; set one of MODEL.MASK_FORMER.TEST.SEMANTIC_ON, INSTANCE_ON, PANOPTIC_ON"
-        )
-
-
-def _check_registered(key: str, name: str, registry: Registry) -> None:
-    if name not in registry:
-        raise ConfigError(f'{key} is "{name}"; choose one of {", ".join(sorted(known for known, _ in registry))}')
-
-
-def _value(cfg: CfgNode, name: str) -> Any:
-    for part in name.split("."):
-        cfg = cfg[part]
-    return cfg
-
-
 def dtype_of_key(key: str, name: str) -> torch.dtype:
     """The type that a configuration key names.
 
     Raises:
         ValueError: there is no such type.
     """
-    if name not in DTYPES:
-        raise ValueError(f'{key} is "{name}"; choose one of {", ".join(DTYPES)}')
-    return DTYPES[name]
+    if name not in DTYPE_NAMES:
+        raise ValueError(f'{key} is "{name}"; choose one of {", ".join(DTYPE_NAMES)}')
+    return getattr(torch, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +94,19 @@ class Segmentation(Result):
         """
         return write_coco_panoptic(self, Path(folder), name, image_id)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, ready for JSON: sizes, segments, instances (without masks), class areas."""
-        return result_to_dict(self)
+    def to_dict(self, masks: bool = False, scores: bool = False) -> dict[str, Any]:
+        """Sizes, segments, instances and class areas, ready for JSON.
+
+        Args:
+            masks: give each segment, instance and class its mask too, as COCO's compressed run lengths (`size`,
+                `counts`), which `pycocotools.mask.decode` reads.
+            scores: give each segment the classes that came nearest.
+        """
+        return result_to_dict(self, masks, scores)
+
+    def to_json(self, masks: bool = False, scores: bool = False) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(masks, scores))
 
     def table(self) -> str:
         """A text table of what `draw` shows, largest first (instances: most certain first)."""

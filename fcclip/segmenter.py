@@ -12,21 +12,22 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
-from fcclip.config import get_cfg, validate
+from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
-from fcclip.files.folders import find_config
 from fcclip.files.images import ImageLike, to_rgb
-from fcclip.formats.result import Instances, Segment, describe_segments
 from fcclip.inference.batching import map_in_batches
+from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
-from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
+from fcclip.speed.acceleration import accelerate
 from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
 
 OnError = Callable[[int, Exception], None]
+
+LEAST_INSTANCE_SCORE = 0.05  # as Detectron2 has it: what scores less is noise
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Segmenter:
         max_size: the most that the longer side may get.
         input_format: order of the colour channels that the model expects, "RGB" or "BGR".
         resizing: the library that resizes, "pillow" or "opencv".
+        instance_threshold: instances that score less are dropped; also an attribute that may be set. With 0 all of
+            TEST.DETECTIONS_PER_IMAGE stay.
 
     Raises:
         RuntimeError: the model's weights are random, and it was not built to run with such.
@@ -96,10 +99,12 @@ class Segmenter:
         max_size: int = 1333,
         input_format: str = "RGB",
         resizing: str = "pillow",
+        instance_threshold: float = LEAST_INSTANCE_SCORE,
     ) -> None:
         model.weights.check(training=False)
         model.eval()
         self.model = model
+        self.instance_threshold = instance_threshold
         self._classes: EncodedVocabulary | None = None
         self._resize = ResizeShorterSide(min_size, max_size, resizing)
         self._reverse_channels = input_format == "BGR"
@@ -128,7 +133,7 @@ class Segmenter:
         Raises:
             FileNotFoundError, ValueError: a file is missing or a key is unknown or wrong.
         """
-        return cls.from_cfg(read_config(config_file, opts, weights, device, random_weights, fast))
+        return cls.from_cfg(load_inference_cfg(config_file, opts, weights, device, random_weights, fast))
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> Segmenter:
@@ -148,7 +153,7 @@ class Segmenter:
 
         Args:
             name_or_path: a checkpoint (.pth, .safetensors) with its configuration (.yaml) beside it, a folder that
-                holds one of each, or the name of a published model (`fcclip.zoo.PUBLISHED`).
+                holds one of each, or the name of a published model (MODEL_ZOO.md).
             opts, device, fast: as in `from_config`.
 
         Raises:
@@ -242,7 +247,7 @@ class Segmenter:
         if isinstance(images, ImageLike | EncodedPicture | bytes) or not isinstance(images, Iterable):
             return next(self.stream([images], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
-        results: list[Any] = list(self.stream(images, batch_size, vocabulary, errors.__setitem__))
+        results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))
         if errors:
             raise errors[0] if len(results) == 1 else PicturesFailedError(results, errors)
         return results
@@ -253,6 +258,7 @@ class Segmenter:
         images: Iterable[ImageLike | EncodedPicture],
         batch_size: int = 1,
         vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+        *,
         on_error: None = None,
     ) -> Iterator[Segmentation]: ...
 
@@ -266,20 +272,12 @@ class Segmenter:
         on_error: OnError,
     ) -> Iterator[Segmentation | None]: ...
 
-    @overload
-    def stream(
-        self,
-        images: Iterable[ImageLike | EncodedPicture],
-        batch_size: int,
-        vocabulary: VocabularyLike | EncodedVocabulary | None,
-        on_error: OnError,
-    ) -> Iterator[Segmentation | None]: ...
-
     def stream(
         self,
         images: Iterable[ImageLike | EncodedPicture],
         batch_size: int = 1,
         vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+        *,
         on_error: OnError | None = None,
     ) -> Iterator[Any]:
         """Segment pictures as they come, perhaps without end; arguments and errors as in `predict`.
@@ -348,7 +346,16 @@ class Segmenter:
     def _answer(self, picture: EncodedPicture, classes: EncodedVocabulary) -> Segmentation:
         with torch.no_grad():
             found = self.model.answer(picture.encoded, classes, labels_only=True)
-        return _to_segmentation(picture.image, found, classes.vocabulary, self.model.uses_random_weights)
+            queries = found.get("panoptic_queries")
+            reasons = self.model.explain(picture.encoded, classes, queries) if queries else None
+        panoptic, segments = to_segments(found, classes.vocabulary, reasons)
+        instances = (
+            to_instances(found["instances"]).best_first(self.instance_threshold) if "instances" in found else None
+        )
+        semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
+        return Segmentation(
+            picture.image, classes.vocabulary, panoptic, segments, instances, semantic, self.model.uses_random_weights
+        )
 
     def _to_input(self, image: np.ndarray) -> dict[str, Any]:
         """A picture as Detectron2's models take it: a resized (3, H, W) float tensor, and the size of the result."""
@@ -389,64 +396,3 @@ def _told(results: Iterator[Segmentation | _Failure], on_error: OnError | None) 
         else:
             on_error(place, result.error)
             yield None
-
-
-def _to_segmentation(
-    image: np.ndarray, found: dict[str, Any], vocabulary: Vocabulary, random_weights: bool
-) -> Segmentation:
-    """What a model found in a picture, as users get it."""
-    panoptic: np.ndarray | None = None
-    segments: tuple[Segment, ...] = ()
-    if "panoptic_seg" in found:
-        ids, records = found["panoptic_seg"]
-        panoptic = ids.cpu().numpy()
-        segments = describe_segments(panoptic, records, found["panoptic_scores"], vocabulary)
-    instances = _to_instances(found["instances"]) if "instances" in found else None
-    semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
-    return Segmentation(image, vocabulary, panoptic, segments, instances, semantic, random_weights)
-
-
-def _to_instances(found: Any) -> Instances:
-    """Detectron2's instances, as users get them."""
-    found = found.to("cpu")
-    return Instances(
-        masks=found.pred_masks.numpy().astype(bool),
-        boxes=found.pred_boxes.tensor.numpy().astype(np.float32),
-        scores=found.scores.numpy().astype(np.float32),
-        category_ids=found.pred_classes.numpy().astype(np.int64),
-    )
-
-
-def read_config(
-    config_file: str | Path,
-    opts: Sequence[str] = (),
-    weights: str | Path | None = None,
-    device: str | None = None,
-    random_weights: bool = False,
-    fast: bool = False,
-) -> CfgNode:
-    """The configuration of a model for inference; arguments and errors as in `Segmenter.from_config`."""
-    cfg = get_cfg()
-    cfg.merge_from_file(find_config(config_file))
-    cfg.MODEL.FC_CLIP.RELEASE_TEXT_TOWER = True  # unless the options say otherwise; files may be those of trainings
-    if random_weights:
-        cfg.MODEL.WEIGHTS = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = ""
-        cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS = True
-    if fast:
-        cfg.merge_from_list(FAST_OPTIONS)
-    cfg.merge_from_list(opts)
-    validate(cfg)
-    if weights is not None:
-        cfg.MODEL.WEIGHTS = str(weights)
-    cfg.MODEL.DEVICE = _choose_device(device or cfg.MODEL.DEVICE, required=device is not None)
-    cfg.freeze()
-    return cfg
-
-
-def _choose_device(device: str, required: bool) -> str:
-    """The device, or the CPU where a merely configured GPU is not there."""
-    if not device.startswith("cuda") or torch.cuda.is_available():
-        return device
-    if required:
-        raise ValueError(f'this machine has no CUDA GPU that PyTorch can use, so the device cannot be "{device}"')
-    return "cpu"

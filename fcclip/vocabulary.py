@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fcclip.files.name_lists import name_list_of, parse_name_list, read_name_list
+from fcclip.files.vocabularies import vocabulary_folder
 
 MAX_NAME_CHARACTERS = 200
 PUBLISHED_SUFFIX = "_with_prompt_eng"
@@ -131,19 +132,21 @@ class Vocabulary:
         Args:
             metadata: has `stuff_classes` (things and stuff) or, without it, `thing_classes`: one string of
                 comma-separated synonyms per class.
-            vocabulary_dir: a folder of vocabulary files to take the names from instead; used for datasets that name
-                their file (attribute `vocabulary`).
+            vocabulary_dir: a folder of vocabulary files to take the names from instead, or "published" for those of the
+                FC-CLIP release, which are fetched once; used for datasets that name their file (attribute
+                `vocabulary`).
 
         Raises:
             ValueError: if the metadata names no classes, or a file lacks a class.
             FileNotFoundError: if `vocabulary_dir` lacks the dataset's file.
+            DownloadError: if the published files could not be fetched.
         """
         strings = metadata.get("stuff_classes") or metadata.get("thing_classes")
         if not strings:
             raise ValueError(f'dataset "{metadata.get("name")}" names no classes; set stuff_classes in its metadata')
         stem = metadata.get("vocabulary")
         if vocabulary_dir and stem:
-            strings = _strings_from_directory(Path(vocabulary_dir), stem, metadata.vocabulary_ids)
+            strings = _strings_from_directory(vocabulary_folder(vocabulary_dir), stem, metadata.vocabulary_ids)
         colors = metadata.get("stuff_colors") or metadata.get("thing_colors") or [None] * len(strings)
         thing_map = metadata.get("thing_dataset_id_to_contiguous_id")
         things = set(range(len(strings)) if thing_map is None else thing_map.values())

@@ -14,6 +14,7 @@ from fcclip.clip.base import CLIP_PREFIX, ClipBackbone
 from fcclip.files.checkpoints import read_entry, read_state_dict
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.mmseg.keys import is_published
+from fcclip.zoo import resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +94,18 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 
     Args:
         model: as built from its config; without the CLIP in the checkpoint, its CLIP must have been loaded.
-        path: a .pth, .pt, .bin or .safetensors file, read as data only.
+        path: a .pth, .pt, .bin or .safetensors file, read as data only; or "zoo:NAME", a model of `fcclip.zoo`.
 
     Returns:
         What was missing (nothing, or the frozen CLIP) and unexpected (nothing).
 
     Raises:
         FileNotFoundError: there is no such file.
+        DownloadError: a named model could not be fetched.
         ValueError: it is damaged, holds NaN, belongs to another model or was trained with another CLIP; the model is
             left as it was.
     """
+    path = resolve_weights(path)
     state = read_state_dict(path)
     if is_published(state):
         raise ValueError(

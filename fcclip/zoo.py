@@ -1,29 +1,27 @@
-"""Where a trained model is found: a checkpoint and its configuration, by path or by the name of a published one."""
+"""Models that have a name: where their checkpoints come from, their configurations, licences and published figures."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from tqdm import tqdm
+
+from fcclip.files.download import download
 from fcclip.files.folders import cache_directory, configs_folder
+from fcclip.files.sources import Expected, Source, read_source
 
 WEIGHT_SUFFIXES = (".pth", ".safetensors", ".pt", ".bin")
 CONFIG_SUFFIXES = (".yaml", ".yml")
-CONFIGS = configs_folder() / "coco" / "panoptic-segmentation" / "fcclip"
+ZOO_PREFIX = "zoo:"  # MODEL.WEIGHTS "zoo:NAME"
 
-# The checkpoints of the FC-CLIP release, all trained on COCO panoptic -> their configurations.
-PUBLISHED = {
-    "fcclip_convnext_large": "fcclip_convnext_large_eval_ade20k.yaml",
-    "fcclip_r50": "fcclip_convnext_large_eval_ade20k_r50.yaml",
-    "fcclip_r101": "fcclip_convnext_large_eval_ade20k_r101.yaml",
-    "fcclip_r50x4": "fcclip_convnext_large_eval_ade20k_r50x4.yaml",
-    "fcclip_r50x16": "fcclip_convnext_large_eval_ade20k_r50x16.yaml",
-    "fcclip_r50x64": "fcclip_convnext_large_eval_ade20k_r50x64.yaml",
-}
-
-
-# Its folders are models that come with this package.
-SHIPPED = Path(__file__).resolve().parent / "assets"
+ASSETS = Path(__file__).resolve().parent / "assets"
+SHIPPED = ASSETS  # its folders are models that come with this package
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,96 @@ class Pretrained:
     weights: Path
 
 
+@dataclass(frozen=True)
+class PublishedModel:
+    """A checkpoint that its authors published; an entry of `assets/zoo.json`.
+
+    Attributes:
+        name: how it is asked for.
+        system: FC-CLIP, ZegCLIP or Cascade-CLIP.
+        clip: the CLIP that it is built on.
+        trained_on: dataset.
+        config: its configuration, below `configs_folder()`.
+        licence: of the checkpoint, as its authors state it.
+        page: where its authors present it.
+        sources: where the file is, in order of preference.
+        expected: what is known of the file.
+        published: dataset -> metric -> value, as the authors publish it.
+        is_converted: the file is in mmsegmentation's layout, and is converted to that of this package once.
+    """
+
+    name: str
+    system: str
+    clip: str
+    trained_on: str
+    config: str
+    licence: str
+    page: str
+    sources: tuple[Source, ...]
+    expected: Expected
+    published: Mapping[str, Mapping[str, float]]
+    is_converted: bool = False
+
+    @property
+    def fetched_file(self) -> Path:
+        """Where the file goes as it is published."""
+        folder = weights_folder()
+        return (folder / "published" if self.is_converted else folder) / f"{self.name}.pth"
+
+    def find(self) -> Path | None:
+        """The checkpoint in this package's layout, if it is here."""
+        candidates = [weights_folder() / f"{self.name}{suffix}" for suffix in WEIGHT_SUFFIXES]
+        return next((path for path in candidates if path.is_file()), None)
+
+    def fetch(self) -> Path:
+        """The checkpoint in this package's layout, fetched and converted if it is not here.
+
+        Raises:
+            DownloadError: it could not be fetched, or is not what it should be; says how to get it by hand.
+        """
+        found = self.find()
+        if found is not None and found != self.fetched_file:
+            return found
+        if not self.fetched_file.is_file():
+            tqdm.write(f"fetching {self.name} (licence: {self.licence}; {self.page})", file=sys.stderr)
+        fetched = download(self.fetched_file, self.sources, self.expected)
+        return self._convert(fetched) if self.is_converted else fetched
+
+    def _convert(self, fetched: Path) -> Path:
+        from fcclip.mmseg.checkpoint import convert_checkpoint  # which needs what is above this module
+
+        target = weights_folder() / f"{self.name}.pth"
+        convert_checkpoint(fetched, target)
+        return target
+
+
+def weights_folder() -> Path:
+    """Where the checkpoints of named models lie: the folder `weights` of the cache folder."""
+    return cache_directory() / "weights"
+
+
+@cache
+def published_models() -> Mapping[str, PublishedModel]:
+    """The models of `assets/zoo.json` by name, the one for most uses first."""
+    entries = json.loads((ASSETS / "zoo.json").read_text(encoding="utf-8"))["models"]
+    return {entry["name"]: _read_model(entry) for entry in entries}
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with this package."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
+
+
 def find_pretrained(name_or_path: str | Path) -> Pretrained:
-    """The files of a trained model.
+    """The files of a trained model; a named one is fetched if it is not here.
 
     Args:
         name_or_path: a checkpoint with its configuration beside it (the file of the same name, else the only one), a
-            folder with one checkpoint and one configuration, the name of a folder of `SHIPPED`, or a key of
-            `PUBLISHED`, whose checkpoint lies in the folder ``weights`` of the cache folder.
+            folder with one checkpoint and one configuration, or a name of `shipped_models` or `published_models`.
 
     Raises:
-        FileNotFoundError: a file is missing; the message says which one and where to put it.
+        FileNotFoundError: a file is missing; the message says which one.
+        DownloadError: a checkpoint could not be fetched; the message says how to get it by hand.
         ValueError: nothing has that name, or a folder holds several checkpoints.
     """
     path = Path(name_or_path).expanduser()
@@ -52,31 +130,53 @@ def find_pretrained(name_or_path: str | Path) -> Pretrained:
         return Pretrained(_config_beside(weights), weights)
     if path.is_file():
         return Pretrained(_config_beside(path), path)
-    if str(name_or_path) in _shipped_names():
+    if str(name_or_path) in shipped_models():
         return find_pretrained(SHIPPED / name_or_path)
-    if str(name_or_path) in PUBLISHED:
-        return _published(str(name_or_path))
+    model = published_models().get(str(name_or_path))
+    if model is not None:
+        return Pretrained(configs_folder() / model.config, model.fetch())
     if path.suffix in WEIGHT_SUFFIXES or len(path.parts) > 1:
         raise FileNotFoundError(f"there is no checkpoint {path}; check the path")
     raise ValueError(
-        f'there is no model "{name_or_path}"; give a path, or one of {", ".join([*_shipped_names(), *PUBLISHED])}'
+        f'there is no model "{name_or_path}"; give a path, or one of '
+        f"{', '.join([*shipped_models(), *published_models()])}"
     )
 
 
-def _shipped_names() -> list[str]:
-    return sorted(folder.name for folder in SHIPPED.glob("*/"))
+def resolve_weights(weights: str | Path) -> Path:
+    """The file that MODEL.WEIGHTS names: a path as it is, or "zoo:NAME", which is fetched if it is not here.
 
-
-def _published(name: str) -> Pretrained:
-    folder = cache_directory() / "weights"
-    candidates = [folder / f"{name}{suffix}" for suffix in WEIGHT_SUFFIXES]
-    weights = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if weights is None:
-        raise FileNotFoundError(
-            f"the checkpoint of {name} is not here: download it from the model zoo of the FC-CLIP release "
-            f"(github.com/bytedance/fc-clip) and save it as {candidates[0]}"
+    Raises:
+        ValueError: there is no model of that name.
+        DownloadError: it could not be fetched.
+    """
+    text = str(weights)
+    if not text.startswith(ZOO_PREFIX):
+        return Path(weights)
+    name = text.removeprefix(ZOO_PREFIX)
+    if name not in shipped_models() and name not in published_models():
+        known = ", ".join([*shipped_models(), *published_models()])
+        raise ValueError(
+            f'there is no model "{name}" in MODEL.WEIGHTS "{text}"; give a path, or zoo: and one of {known}'
         )
-    return Pretrained(CONFIGS / PUBLISHED[name], weights)
+    return find_pretrained(name).weights
+
+
+def _read_model(entry: Mapping[str, Any]) -> PublishedModel:
+    digest = f"sha256:{entry['sha256']}" if entry["sha256"] else None
+    return PublishedModel(
+        name=entry["name"],
+        system=entry["system"],
+        clip=entry["clip"],
+        trained_on=entry["trained_on"],
+        config=entry["config"],
+        licence=entry["licence"],
+        page=entry["page"],
+        sources=tuple(read_source(source) for source in entry["sources"]),
+        expected=Expected(entry["size"], digest, entry.get("sha256_is_certain", True)),
+        published=entry["published"],
+        is_converted=entry.get("layout") == "mmsegmentation",
+    )
 
 
 def _config_beside(weights: Path) -> Path:

@@ -8,8 +8,8 @@ from detectron2.projects.deeplab import add_deeplab_config
 
 import fcclip
 from fcclip.clip.vit import ENCODERS, LEVEL_PROJECTIONS
-from fcclip.config import CHOICES, validate
 from fcclip.data.mappers import TRAIN_MAPPERS
+from fcclip.files.config_checks import CHOICES, validate
 from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS, ZERO_SHOT_TEMPLATES
 from fcclip.modeling.deformable.backends import BACKENDS
 from fcclip.modeling.zero_shot.loss import LOSSES

@@ -25,17 +25,17 @@ from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.modeling import build_model
 from torch import nn
 
+from fcclip.config import load_inference_cfg
 from fcclip.data.mappers import InferenceMapper
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.engine.parameters import count_parameters
-from fcclip.segmenter import read_config
 from fcclip.speed.analysis import count_macs, measure_fps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        cfg = read_config(options.config_file, options.opts, random_weights=True)
+        cfg = load_inference_cfg(options.config_file, options.opts, random_weights=True)
         model = build_model(cfg).eval()
         report(cfg, model, options)
     except (FileNotFoundError, ValueError) as error:

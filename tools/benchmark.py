@@ -34,10 +34,11 @@ from detectron2.modeling import build_model
 from torch import Tensor
 
 import fcclip
+from fcclip.config import FAST_OPTIONS
 from fcclip.files.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
-from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
+from fcclip.speed.acceleration import accelerate
 from fcclip.text import TextClassifier
 from fcclip.vocabulary import Vocabulary
 

@@ -24,7 +24,7 @@ from detectron2.config import CfgNode
 from detectron2.data import get_detection_dataset_dicts
 from PIL import Image
 
-from fcclip import get_cfg
+from fcclip.config import get_cfg, load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
 from fcclip.engine.rng import seeded_rng
@@ -52,12 +52,12 @@ def main() -> None:
 
 def load(config_file: str | None, opts: list[str]) -> CfgNode:
     """The configuration; without a file, that of panoptic large-scale jitter."""
-    cfg = get_cfg()
     if config_file:
-        cfg.merge_from_file(config_file)
+        cfg = load_cfg(config_file, opts)
     else:
+        cfg = get_cfg()
         cfg.INPUT.DATASET_MAPPER_NAME, cfg.INPUT.FORMAT = "coco_panoptic_lsj", "RGB"
-    cfg.merge_from_list(opts)
+        cfg.merge_from_list(opts)
     register_custom_datasets(cfg)
     return cfg
 

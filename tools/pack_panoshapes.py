@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 
 from fcclip import load_weights
 from fcclip.clip.base import CLIP_PREFIX
+from fcclip.config import load_inference_cfg
 from fcclip.data.panoshapes.captions import all_words
 from fcclip.evaluation.loop import evaluate
 from fcclip.files.atomic import atomic_path, write_json
 from fcclip.files.checkpoints import read_state_dict
 from fcclip.files.packed_weights import pack_rows
-from fcclip.segmenter import read_config
 from fcclip.text import TEMPLATES
 from fcclip.zoo import find_pretrained
 
@@ -52,7 +52,7 @@ def measure(folder: Path) -> dict[str, float]:
     """Panoptic quality of a packed model on the first scenes of the validation set, on the CPU."""
     found = find_pretrained(folder)
     results = ("MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "False", "MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False")
-    cfg = read_config(found.config, [*results, "TEST.PLOTS", "False"], found.weights, device="cpu")
+    cfg = load_inference_cfg(found.config, [*results, "TEST.PLOTS", "False"], found.weights, device="cpu")
     model: Any = build_model(cfg)
     load_weights(model, found.weights)
     with tempfile.TemporaryDirectory() as output:

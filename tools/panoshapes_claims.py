@@ -23,12 +23,12 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
+from fcclip.config import load_inference_cfg
 from fcclip.data.mappers import InferenceMapper
 from fcclip.data.panoshapes.classes import CLASSES, group_of
 from fcclip.evaluation.loop import evaluate
 from fcclip.evaluation.metrics.semantic import harmonic_mean
 from fcclip.evaluation.report.repeats import mean_and_deviation
-from fcclip.segmenter import read_config
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
 
@@ -113,7 +113,7 @@ class Bench:
 def load(model: str, architecture: str, opts: Sequence[str]) -> tuple[Any, CfgNode]:
     found = find_pretrained(model)
     fixed = ("MODEL.META_ARCHITECTURE", architecture, "TEST.PLOTS", "False", "TEST.RESUME", "False")
-    cfg = read_config(found.config, [*fixed, *opts], found.weights)
+    cfg = load_inference_cfg(found.config, [*fixed, *opts], found.weights)
     built: Any = build_model(cfg)
     load_weights(built, found.weights)
     return built, cfg

@@ -21,6 +21,7 @@ from fcclip.files.checkpoints import holds_prefix
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.files.folders import cache_directory
 from fcclip.text import TEMPLATES, NameEmbedder
+from fcclip.zoo import resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class ClipBackbone(Backbone):
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         node = cfg.MODEL.FC_CLIP
-        in_checkpoint = bool(cfg.MODEL.WEIGHTS) and holds_prefix(cfg.MODEL.WEIGHTS, CLIP_PREFIX)
+        in_checkpoint = bool(cfg.MODEL.WEIGHTS) and holds_prefix(resolve_weights(cfg.MODEL.WEIGHTS), CLIP_PREFIX)
         loaded = load_clip(node.CLIP_MODEL_NAME, "" if in_checkpoint else node.CLIP_PRETRAINED_WEIGHTS)
         self.model_name = node.CLIP_MODEL_NAME
         self.clip_model: Any = loaded.model.requires_grad_(False).eval()

@@ -12,13 +12,14 @@ from fcclip.commands.frames import VideoJob, plan_video
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_pictures
 from fcclip.commands.results import Demo, Report
-from fcclip.config import CfgNode
+from fcclip.config import CfgNode, load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.drawing.window import Window
 from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.video import VideoError, VideoReader
-from fcclip.segmenter import Segmenter, read_config
+from fcclip.files.vocabularies import PUBLISHED
+from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
 
@@ -40,8 +41,9 @@ def run(options: argparse.Namespace, program: str) -> int:
             job = _open_source(options, report, stack)
             needs_window = options.output is None and options.json is None
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
+            chosen = read_vocabulary(options)
             cfg = read_model_config(options)
-            vocabulary = choose_vocabulary(options, cfg)
+            vocabulary = add_lists(chosen, options, cfg)
             print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for hint in vocabulary.hints)]))
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
@@ -66,17 +68,19 @@ def run(options: argparse.Namespace, program: str) -> int:
     return 1 if report.problems else 0
 
 
-def choose_vocabulary(options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
-    """The user's classes and the built-in lists asked for; all of those if nothing was asked for."""
-    chosen = []
+def read_vocabulary(options: argparse.Namespace) -> list[Vocabulary]:
+    """The user's classes, if there are any; read before a model is fetched for them in vain."""
     if options.vocabulary is not None:
-        chosen.append(Vocabulary.from_string(options.vocabulary))
-    elif options.vocabulary_file is not None:
-        chosen.append(Vocabulary.from_file(options.vocabulary_file))
+        return [Vocabulary.from_string(options.vocabulary)]
+    return [] if options.vocabulary_file is None else [Vocabulary.from_file(options.vocabulary_file)]
+
+
+def add_lists(chosen: list[Vocabulary], options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
+    """The user's classes and the built-in lists asked for; all of those if nothing was asked for."""
     lists = options.add_vocabulary or ([] if chosen else BUILTIN_VOCABULARIES)
     directory = cfg.MODEL.FC_CLIP.VOCABULARY_DIR
-    chosen += [builtin_vocabulary(name, directory) for name in dict.fromkeys(lists)]
-    return chosen[0] if len(chosen) == 1 else join_vocabularies(chosen)
+    vocabularies = [*chosen, *(builtin_vocabulary(name, directory) for name in dict.fromkeys(lists))]
+    return vocabularies[0] if len(vocabularies) == 1 else join_vocabularies(vocabularies)
 
 
 def read_model_config(options: argparse.Namespace) -> CfgNode:
@@ -85,8 +89,8 @@ def read_model_config(options: argparse.Namespace) -> CfgNode:
     if name is None and options.config_file is None and not options.random_weights:
         name = options.default_model
     found = find_pretrained(name) if name else None
-    lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", "published"] if options.published_vocabulary else []
-    return read_config(
+    lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", PUBLISHED] if options.published_vocabulary else []
+    return load_inference_cfg(
         found.config if found else options.config_file or configs_folder() / DEFAULT_CONFIG,
         [*lists, *options.opts],
         found.weights if found else None,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from fcclip.config import get_cfg
+from fcclip.config import load_cfg
 from fcclip.data.datasets import REGISTERED
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.prepare.cli import default_workers
@@ -46,12 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _register_custom(config_file: str) -> None:
-    cfg = get_cfg()
-    try:
-        cfg.merge_from_file(config_file)
-    except (AssertionError, KeyError) as error:  # what Detectron2 raises for a missing file and for an unknown key
-        raise ValueError(f"{config_file} cannot be used: {error}") from error
-    register_custom_datasets(cfg)
+    register_custom_datasets(load_cfg(config_file))
 
 
 def _parser() -> argparse.ArgumentParser:

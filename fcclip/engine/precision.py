@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+from fcclip.config import dtype_of_key
 
 
 class Precision:
@@ -25,9 +25,9 @@ class Precision:
         """
         node = cfg.SOLVER.AMP
         self._device = torch.device(cfg.MODEL.DEVICE).type
-        if node.DTYPE not in DTYPES:
+        if node.DTYPE not in ("float16", "bfloat16"):
             raise ValueError(f"SOLVER.AMP.DTYPE must be float16 or bfloat16, not {node.DTYPE!r}")
-        self._dtype = DTYPES[node.DTYPE]
+        self._dtype = dtype_of_key("SOLVER.AMP.DTYPE", node.DTYPE)
         self._enabled = bool(node.ENABLED)
         scaled = self._enabled and self._dtype is torch.float16
         if scaled and self._device != "cuda":
@@ -40,15 +40,8 @@ class Precision:
                 f"MODEL.DEVICE {cfg.MODEL.DEVICE} cannot train with an image tower in float16; set "
                 "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE bfloat16"
             )
-        self.scaler = _grad_scaler(scaled)
+        self.scaler: Any = torch.amp.GradScaler("cuda", enabled=scaled)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which the forward pass runs."""
         return torch.autocast(self._device, dtype=self._dtype, enabled=self._enabled)
-
-
-def _grad_scaler(enabled: bool) -> Any:
-    """torch.amp.GradScaler, which PyTorch before 2.3 called torch.cuda.amp.GradScaler."""
-    if hasattr(torch.amp, "GradScaler"):
-        return torch.amp.GradScaler("cuda", enabled=enabled)
-    return torch.cuda.amp.GradScaler(enabled=enabled)

@@ -16,12 +16,13 @@ from detectron2.utils.logger import setup_logger
 
 from fcclip.clip.base import CLIP_PREFIX
 from fcclip.commands.errors import add_debug_flag
-from fcclip.config import get_cfg, validate
+from fcclip.config import load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.files.atomic import write_text
 from fcclip.files.checkpoints import holds_prefix, require_weight_file
 from fcclip.files.folders import find_config
 from fcclip.files.places import require_writable_folder
+from fcclip.zoo import ZOO_PREFIX, resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -79,21 +80,20 @@ def default_url() -> str:
 
 
 def load_config(args: argparse.Namespace) -> CfgNode:
-    """The frozen configuration of a command line.
+    """The frozen configuration of a command line; weights that are given by name are fetched if they are not here.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the weights could not be fetched.
         ValueError: a key is unknown, a value does not fit its key, or the device is not there.
     """
-    cfg = get_cfg()
-    cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
-    validate(cfg)
+    cfg = load_cfg(args.config_file, args.opts)
     if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "MODEL.DEVICE is cuda, but PyTorch finds no GPU; add MODEL.DEVICE cpu SOLVER.AMP.ENABLED False to compute "
             "on the CPU"
         )
+    if cfg.MODEL.WEIGHTS.startswith(ZOO_PREFIX):
+        cfg.MODEL.WEIGHTS = str(resolve_weights(cfg.MODEL.WEIGHTS))  # once, and not in every process
     if args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file() and not Path(cfg.MODEL.WEIGHTS).is_file():
         cfg.MODEL.WEIGHTS = ""  # what the training began with is no longer needed
     cfg.freeze()

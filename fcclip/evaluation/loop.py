@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import nn
 from fcclip.data.mappers import InferenceMapper
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
+from fcclip.evaluation.class_names import class_names_of
 from fcclip.evaluation.identity import evaluation_digest
 from fcclip.evaluation.journal import Journal
 from fcclip.evaluation.origin import Origin, describe_run
@@ -72,6 +73,9 @@ def evaluate(
     core: Any = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if hasattr(core, "set_metadata"):
         core.set_metadata(metadata)
+    names = class_names_of(core, metadata, cfg.MODEL.FC_CLIP.VOCABULARY_DIR)
+    if names is not None:
+        logger.info("%s: %s", dataset_name, names.sentence())
     records = DatasetCatalog.get(dataset_name)
     evaluators = build_evaluators(cfg, dataset_name, folder, unseen)
     # Processes of several machines may see other times of the files: that of the main process counts.
@@ -86,6 +90,7 @@ def evaluate(
         return {}
     about = describe_run(origin or Origin.of_file(cfg.MODEL.WEIGHTS), cfg, class_strings(core, metadata))
     report = Report.of(dataset_name, results, evaluators, len(records), seconds, digest, about)
+    report = replace(report, names=names)
     report.write(folder)
     logger.info("%s", report.screen())
     if show:

@@ -56,6 +56,11 @@ class SemanticSegmentorWithTTA(nn.Module):
         """The classes of the results, if the model says them."""
         return getattr(self.model, "vocabulary", None)
 
+    @property
+    def vocabularies(self) -> Any:
+        """The training and test classes of the model, if it says them."""
+        return getattr(self.model, "vocabularies", None)
+
     @torch.no_grad()
     def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Results by image.

@@ -8,11 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from fcclip.drawing.style import View
 from fcclip.files.atomic import write_json
+from fcclip.files.rle import encode_mask
 from fcclip.formats.coco_panoptic import coco_categories
 from fcclip.formats.masks import NamedMask, named_masks
 from fcclip.formats.polygons import mask_polygons, polygon_ring
@@ -71,18 +69,12 @@ def coco_annotation(mask: NamedMask, size: tuple[int, int], tolerance: float | N
     x0, y0, x1, y1 = mask.box
     record = {
         "category_id": mask.category_id,
-        "segmentation": coco_rle(mask, size) if tolerance is None else coco_polygons(mask, tolerance),
+        "segmentation": encode_mask(mask.full(size)) if tolerance is None else coco_polygons(mask, tolerance),
         "area": mask.area,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
         "iscrowd": 0,
     }
     return record if mask.score is None else {**record, "score": mask.score}
-
-
-def coco_rle(mask: NamedMask, size: tuple[int, int]) -> dict[str, Any]:
-    """COCO's compressed run lengths, ready for JSON: `size` [height, width] and `counts`."""
-    rle = coco_mask.encode(np.asfortranarray(mask.full(size).astype(np.uint8)))
-    return {"size": [int(length) for length in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def coco_polygons(mask: NamedMask, tolerance: float) -> list[list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,25 @@ RANDOM_WEIGHTS_WARNING = "RANDOM WEIGHTS: these segments and names mean nothing"
 
 
 @dataclass(frozen=True)
+class ClassScore:
+    """What the classifiers say of one class for one segment, as probabilities.
+
+    Attributes:
+        name: first name of the class.
+        category_id: its position in the vocabulary.
+        score: after the ensemble; void takes the rest.
+        in_vocabulary: of the classifier that was trained with masks, among the classes alone.
+        out_of_vocabulary: of CLIP.
+    """
+
+    name: str
+    category_id: int
+    score: float
+    in_vocabulary: float
+    out_of_vocabulary: float
+
+
+@dataclass(frozen=True)
 class Segment:
     """One region of a panoptic map.
 
@@ -25,10 +44,14 @@ class Segment:
         id: its value in the panoptic map, from 1.
         name: first name of its class.
         category_id: position of its class in the vocabulary.
-        is_thing: a countable object; else stuff, at most one segment a class.
+        is_thing: a countable object; else stuff, at most one segment per class.
         score: probability of its class, 0..1.
         area: pixels.
         box: (x0, y0, x1, y1) in pixels; x1 and y1 lie just outside.
+        scores: the classes that came nearest, best first; empty where the model does not classify masks.
+        embedding: (E,) float32 unit vector in CLIP's joint space, what CLIP sees in the mask; None like `scores`. Its
+            product with a row of `Segmenter.embed_text` is their cosine similarity.
+        panoptic: (H, W), the map that the segment lies in.
     """
 
     id: int
@@ -38,6 +61,20 @@ class Segment:
     score: float
     area: int
     box: Box
+    scores: tuple[ClassScore, ...] = field(default=(), compare=False, repr=False)
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+    panoptic: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool, its pixels.
+
+        Raises:
+            ValueError: the segment was made without a map.
+        """
+        if self.panoptic is None:
+            raise ValueError(f"segment {self.id} was made without its panoptic map, and so has no mask")
+        return self.panoptic == self.id
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +109,11 @@ class Instances:
     def __getitem__(self, which: np.ndarray) -> Instances:
         """The instances that a bool or index array selects."""
         return Instances(self.masks[which], self.boxes[which], self.scores[which], self.category_ids[which])
+
+    def best_first(self, least: float = 0.0) -> Instances:
+        """Those that score at least `least`, the best first."""
+        order = np.argsort(-self.scores, kind="stable")
+        return self[order[self.scores[order] >= least]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +202,11 @@ def describe_segments(
     Args:
         panoptic: (H, W) integers, segment ids.
         records: with `id`, `category_id` (position in the vocabulary) and `isthing`.
-        scores: a probability a record.
+        scores: one probability per record.
         vocabulary: names the classes.
 
     Returns:
-        A segment a record, in the same order.
+        One segment per record, in the same order.
 
     Raises:
         ValueError: a record's id has no pixel.
@@ -187,6 +229,7 @@ def describe_segments(
                 score=float(score),
                 area=int(areas[index]),
                 box=(columns.start, rows.start, columns.stop, rows.stop),
+                panoptic=panoptic,
             )
         )
     return tuple(segments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,12 +13,13 @@ from fcclip.inference.masks import Size
 
 @dataclass(frozen=True)
 class PanopticSegment:
-    """A segment of the panoptic map: its value there, class, kind, and the score of its best query."""
+    """A segment of the panoptic map: its value there, class, kind, and its best query with that one's score."""
 
     id: int
     category_id: int
     is_thing: bool
     score: float
+    query: int
 
     def as_info(self) -> dict[str, int | bool]:
         """The entry that Detectron2's evaluators and visualisers expect."""
@@ -82,19 +83,20 @@ class PanopticInference:
         segments: list[PanopticSegment] = []
         stuff: dict[int, int] = {}  # class -> index of its segment
         segment_of_query = [0] * len(won_area)
-        labels, scores = self._labels.tolist(), self._scores.tolist()
-        for query, (won, seen, mask) in enumerate(zip(won_area, seen_area, mask_area, strict=True)):
+        labels, scores, queries = self._labels.tolist(), self._scores.tolist(), self.queries.tolist()
+        for place, (won, seen, mask) in enumerate(zip(won_area, seen_area, mask_area, strict=True)):
             if not (won and mask and seen) or won / mask < self._overlap_threshold:
                 continue
-            label, score = labels[query], scores[query]
+            label, score, query = labels[place], scores[place], queries[place]
             is_thing = label in self._thing_ids
             if not is_thing and label in stuff:
                 earlier = segments[stuff[label]]
-                segments[stuff[label]] = PanopticSegment(earlier.id, label, False, max(earlier.score, score))
-                segment_of_query[query] = earlier.id
+                if score > earlier.score:
+                    segments[stuff[label]] = replace(earlier, score=score, query=query)
+                segment_of_query[place] = earlier.id
                 continue
             if not is_thing:
                 stuff[label] = len(segments)
-            segments.append(PanopticSegment(len(segments) + 1, label, is_thing, score))
-            segment_of_query[query] = len(segments)
+            segments.append(PanopticSegment(len(segments) + 1, label, is_thing, score, query))
+            segment_of_query[place] = len(segments)
         return segments, segment_of_query

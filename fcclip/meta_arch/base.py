@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,23 @@ from fcclip.clip.base import ClipBackbone
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import WeightState
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """What is known of n masks of one image.
+
+    Attributes:
+        joint: (n, C) probabilities of the classes after the ensemble; the rest is void.
+        in_vocab: (n, C) probabilities of the trained classifier, among the classes alone.
+        out_vocab: (n, C) probabilities of CLIP.
+        embeddings: (n, E) unit vectors, what CLIP sees in each mask.
+    """
+
+    joint: Tensor
+    in_vocab: Tensor
+    out_vocab: Tensor
+    embeddings: Tensor
 
 
 class OpenVocabularyModel(nn.Module, ABC):
@@ -132,8 +150,18 @@ class OpenVocabularyModel(nn.Module, ABC):
         Returns:
             As far as the model gives them: `sem_seg` (C, height, width) scores or (height, width) labels;
             `panoptic_seg`, the (height, width) int32 map and its segments (id, isthing, category_id), with
-            `panoptic_scores`, one score per segment; `instances` (pred_masks, pred_boxes, scores, pred_classes).
+            `panoptic_scores` and `panoptic_queries`, one score and one query per segment; `instances`
+            (pred_masks, pred_boxes, scores, pred_classes).
         """
+
+    def explain(self, encoded: Any, classes: EncodedVocabulary, queries: Sequence[int]) -> QueryScores | None:
+        """Why segments have their class; None of a model that does not classify masks.
+
+        Args:
+            encoded, classes: as for `answer`.
+            queries: `panoptic_queries` of the answer, one per segment.
+        """
+        return None
 
 
 def training_metadata(names: Sequence[str]) -> Any:

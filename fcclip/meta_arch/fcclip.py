@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from fcclip.inference.instance import InstanceInference
 from fcclip.inference.masks import MaskUpsampler, Size, chunk_bytes_of, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
-from fcclip.meta_arch.base import OpenVocabularyModel, training_metadata
+from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.modeling.classification import classify, geometric_ensemble
 from fcclip.modeling.criterion import build_criterion
@@ -218,14 +218,31 @@ class FCCLIP(OpenVocabularyModel):
 
     def classify(self, decoded: Decoded, classes: EncodedVocabulary) -> Tensor:
         """Class logits (B, Q, C + 1) of the trained classifier and of CLIP together, void last; in float32."""
+        in_vocab, out_vocab = self.classify_apart(decoded, classes)
+        exponents = torch.where(classes.seen, self.geometric_ensemble_alpha, self.geometric_ensemble_beta)
+        if self.ensemble_on_valid_mask:
+            exponents = exponents * decoded.on_features[..., None]
+        return geometric_ensemble(in_vocab, out_vocab, exponents)
+
+    def classify_apart(self, decoded: Decoded, classes: EncodedVocabulary) -> tuple[Tensor, Tensor]:
+        """What each classifier says: logits (B, Q, C + 1) of the trained one, void last, and (B, Q, C) of CLIP."""
         with torch.autocast(self.device.type, enabled=False):
             text = self._with_void(classes)
             in_vocab = self.sem_seg_head.classify(decoded.mask_embeddings, text)
-            out_vocab = classify(decoded.clip_embeddings, text, self.backbone.clip_model.logit_scale)[..., :-1]
-            exponents = torch.where(classes.seen, self.geometric_ensemble_alpha, self.geometric_ensemble_beta)
-            if self.ensemble_on_valid_mask:
-                exponents = exponents * decoded.on_features[..., None]
-            return geometric_ensemble(in_vocab, out_vocab, exponents)
+            out_vocab = classify(decoded.clip_embeddings, text, self.backbone.clip_model.logit_scale)
+            return in_vocab, out_vocab[..., :-1]
+
+    def explain(self, encoded: EncodedImage, classes: EncodedVocabulary, queries: Sequence[int]) -> QueryScores:
+        """See `OpenVocabularyModel.explain`."""
+        chosen = encoded.decoded.of_queries(queries)
+        classes = classes.to(self.device)
+        in_vocab, out_vocab = self.classify_apart(chosen, classes)
+        return QueryScores(
+            joint=self.classify(chosen, classes)[0].softmax(dim=-1)[:, :-1],
+            in_vocab=in_vocab[0, :, :-1].softmax(dim=-1),
+            out_vocab=out_vocab[0].softmax(dim=-1),
+            embeddings=F.normalize(chosen.clip_embeddings[0], dim=-1),
+        )
 
     def merge(
         self,
@@ -268,6 +285,7 @@ class FCCLIP(OpenVocabularyModel):
             panoptic_map, segments = results["panoptic_seg"]
             results["panoptic_seg"] = (panoptic_map, [segment.as_info() for segment in segments])
             results["panoptic_scores"] = [segment.score for segment in segments]
+            results["panoptic_queries"] = [segment.query for segment in segments]
         return results
 
     def _batch(self, batched_inputs: list[dict[str, Any]]) -> ImageList:

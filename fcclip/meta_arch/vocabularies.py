@@ -90,6 +90,10 @@ class Vocabularies:
         self._test = classes.to(device)
         return self._test
 
+    def seen_flags(self) -> list[bool]:
+        """Which of the classes asked for were trained on; nothing is encoded for it."""
+        return self._seen_flags(self.test_vocabulary, self._test_metadata)
+
     def encode(self, vocabulary: Vocabulary) -> EncodedVocabulary:
         """Encode classes, without asking for them from now on; warns of words that the model was not trained on.
 

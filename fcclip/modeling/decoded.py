@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
+
+BY_QUERY = ("mask_logits", "mask_embeddings", "query_embeddings", "clip_embeddings", "on_features")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Decoded:
     def map(self, change: Callable[[Tensor], Tensor]) -> Decoded:
         """The same with every tensor changed."""
         return Decoded(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+    def of_queries(self, queries: Sequence[int]) -> Decoded:
+        """The same of some queries."""
+        return replace(self, **{name: getattr(self, name)[:, queries] for name in BY_QUERY})
 
     def image(self, index: int) -> Decoded:
         """One image of the batch, as a batch of one."""

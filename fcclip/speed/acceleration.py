@@ -13,8 +13,6 @@ from fcclip.speed.compilation import compile_parts
 from fcclip.speed.cuda_graphs import GraphCache
 from fcclip.speed.half_precision import convert_decoders, convert_tower, convert_training_tower
 
-FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHANNELS_LAST", "True")
-
 
 def accelerate(model: nn.Module, cfg: CfgNode) -> None:
     """Make a model, its weights loaded and on its device, as fast as these keys of MODEL.FC_CLIP allow.

@@ -1,5 +1,7 @@
 """The command line and the configuration: Detectron2's flags, and mistakes explained."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -111,3 +113,11 @@ def test_a_resumed_training_does_not_need_what_it_began_with(tmp_path):
     options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", "gone.pth"]
     assert load_config(parse("--resume", *options)).MODEL.WEIGHTS == ""
     assert load_config(parse(*options)).MODEL.WEIGHTS == "gone.pth"
+
+
+def test_weights_by_name_become_a_file():
+    assert Path(load("MODEL.WEIGHTS", "zoo:panoshapes").MODEL.WEIGHTS).is_file()
+    with pytest.raises(FileNotFoundError, match=r"fetch it by hand from .*HVision-NKU.* and save it as"):
+        load("MODEL.WEIGHTS", "zoo:cascade_clip_voc12_inductive")
+    with pytest.raises(ValueError, match='no model "nonesuch"'):
+        load("MODEL.WEIGHTS", "zoo:nonesuch")

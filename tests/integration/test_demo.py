@@ -15,10 +15,10 @@ from matplotlib import cbook
 from PIL import Image
 
 from fcclip.commands.demo import main, parse_arguments
-from fcclip.commands.segmenting import choose_vocabulary, read_model_config
+from fcclip.commands.segmenting import add_lists, read_model_config
+from fcclip.config import load_inference_cfg
 from fcclip.files.video import VideoReader, open_video_writer
 from fcclip.meta_arch.fcclip import FCCLIP
-from fcclip.segmenter import read_config
 from tests.tiny import REPOSITORY, write_tiny_config
 
 DEMO = REPOSITORY / "demo" / "demo.py"
@@ -357,7 +357,25 @@ def test_built_in_lists_join_the_users_classes(run_demo: RunDemo, tmp_path: Path
     assert vocabulary[81]["names"] == ["lawn"]
 
 
+def test_the_published_lists_of_names(run_demo: RunDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "coco_panoptic_with_prompt_eng.txt").write_text("".join(f"{n}:published {n}\n" for n in range(1, 201)))
+    monkeypatch.setattr("fcclip.files.vocabularies.published_vocabularies", lambda: lists)
+    image, path = tmp_path / "image.png", tmp_path / "found.json"
+    Image.new("RGB", (40, 30), (80, 90, 200)).save(image)
+    arguments = ["--published-vocabulary", "--add-vocabulary", "coco", "--input", image, "--json", path]
+    assert run_demo(*arguments, vocabulary=None) == 0
+    assert json.loads(path.read_text())["vocabulary"][0]["names"] == ["published 1"]
+
+
+def test_names_are_read_before_a_model_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcclip.commands.segmenting.find_pretrained", lambda _: pytest.fail("fetched in vain"))
+    arguments = ["--model", "fcclip_r50", "--vocabulary", "cat; cat", "--input", str(PHOTOGRAPH), "--json"]
+    assert main([*arguments, str(tmp_path / "found.json")]) == 2
+
+
 def test_all_built_in_lists_are_the_default(config: Path) -> None:
     options = parse_arguments(["--input", "unused.jpg", "--random-weights"])
-    assert len(choose_vocabulary(options, read_config(config))) == 1486
+    assert len(add_lists([], options, load_inference_cfg(config))) == 1486
     assert read_model_config(options).MODEL.FC_CLIP.CLIP_MODEL_NAME == "convnext_large_d_320", "as published"

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fcclip.speed.acceleration import FAST_OPTIONS, accelerate
+from fcclip.config import FAST_OPTIONS
+from fcclip.speed.acceleration import accelerate
 from tests.speed.models import IMAGE, seeded
 from tests.tiny import tiny_cfg
 

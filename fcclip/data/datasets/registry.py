@@ -14,6 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from fcclip.data.datasets.layouts import Layout, Record
+from fcclip.data.public_datasets import public_name
 from fcclip.data.validation.findings import Findings
 from fcclip.data.validation.records import inspect_files
 
@@ -141,6 +142,8 @@ def require_files(spec: DatasetSpec, root: Path) -> None:
     missing = [path for path in spec.layout.required() if not _is_there(root / path)]
     if missing:
         remedy = f" {spec.how_to_get}" if spec.how_to_get else ""
+        name = public_name(spec.name)
+        remedy += f" `python -m fcclip data get {name}` does all of it." if name else ""
         raise FileNotFoundError(
             f'dataset "{spec.name}" is not whole: looked in {root.absolute()} for {", ".join(missing)}, '
             f"which {'is' if len(missing) == 1 else 'are'} missing or empty there.{remedy}"

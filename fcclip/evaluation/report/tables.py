@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from tabulate import tabulate
 
 from fcclip.evaluation.base import ImageEvaluator, Results
+from fcclip.evaluation.class_names import ClassNames
 from fcclip.files.atomic import write_json, write_text
 
 TITLES = {"panoptic_seg": "Panoptic", "sem_seg": "Semantic", "segm": "Instances (masks)", "bbox": "Instances (boxes)"}
@@ -35,6 +36,7 @@ class Report:
         digest: of everything the numbers depend on.
         confusion: [predicted, true] pixels with its class names; None without a semantic evaluation.
         run: which weights, configuration, vocabulary and versions these numbers are of, see `describe_run`.
+        names: which class names the model was asked for; None if it does not say.
     """
 
     dataset: str
@@ -47,6 +49,7 @@ class Report:
     digest: str
     confusion: tuple[np.ndarray, Sequence[str]] | None = None
     run: dict[str, Any] = field(default_factory=dict)
+    names: ClassNames | None = None
 
     @classmethod
     def of(
@@ -89,6 +92,7 @@ class Report:
             "images": self.images,
             "results": {task: _defined(values) for task, values in self.averages.items()},
             "conventions": self.conventions,
+            "class_names": asdict(self.names) if self.names else None,
             "seconds_per_image": {"processes": self.processes, **self.seconds},
             "digest": self.digest,
             "run": self.run,
@@ -144,6 +148,8 @@ class Report:
             parts.append(f"{TITLES.get(task, task)}\n\n{table}")
         if self.conventions:
             parts.append("\n".join(f"- {metric}: {text}" for metric, text in self.conventions.items()))
+        if self.names:
+            parts.append(self.names.sentence())
         if self.seconds:
             parts.append(
                 f"{self.seconds['total']:.3f} s per image in each of {self.processes} process(es), of these the model "
