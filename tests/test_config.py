@@ -83,7 +83,7 @@ def test_keys_are_added_as_in_published_scripts() -> None:
 
 def test_every_key_has_a_line_of_meaning() -> None:
     """Each leaf that the project adds is explained where it is set, on its line or the one above."""
-    lines = Path(fcclip.config.__file__).read_text().splitlines()
+    lines = Path(fcclip.config.__file__).read_text().partition("def add_maskformer2_config")[2].splitlines()
     bare = [
         line.strip()
         for above, line in pairwise(lines)
