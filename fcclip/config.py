@@ -130,6 +130,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.ACTIVATION_CHECKPOINTING = False
     _add_training_keys(cfg)
     _add_evaluation_keys(cfg)
+    _add_tracking_keys(cfg)
     _add_dataset_keys(cfg)
     _add_zero_shot_keys(cfg)
     make_safe(cfg, ConfigNode)
@@ -182,6 +183,51 @@ def _add_evaluation_keys(cfg: CfgNode) -> None:
     cfg.TEST.PANOPTIC_SCORER = "memory"  # memory, or panopticapi, which must be installed and reads the exported files
     cfg.TEST.PLOTS = True  # draw bars of all classes, confusions of the worst, and a page of the worst images
     cfg.TEST.WORST_IMAGES = 20  # images on that page
+
+
+def _add_tracking_keys(cfg: CfgNode) -> None:
+    """Keys of `Segmenter.track`; thresholds were measured on the built-in world (docs/video.md)."""
+    node = cfg.MODEL.TRACKING = CfgNode()
+    node.MEMORY_FRAMES = 9  # frames that queries are matched with
+    node.MEMORY_VOTES = 5  # of those, the ones that fit best decide together; 1 and 1 frame: the last frame (MinVIS)
+    node.VOTE_DECAY = 1.0  # weight of the past in the votes for classes; 1: the plain mean over the shot
+    node.KEEP_FRAMES = 30  # a query that was void for so long forgets its votes
+    node.CUT_COSINE = 0.87  # a cut: the mean cosine to the last frame is below this,
+    node.CUT_DROP = 0.08  # and so much below the median of the shot
+    node.ACCEPT_COSINE = 0.5  # least cosine at which an object goes on
+    node.REVIVE_COSINE = 0.6  # least cosine at which one that was away is recognised,
+    node.REVIVE_MARGIN = 0.1  # and by how much it must be ahead of the next best
+    node.MAX_TRACKS = 200  # objects that are remembered
+    _add_video_keys(cfg)
+
+
+def _add_video_keys(cfg: CfgNode) -> None:
+    """Keys of MinVIS_OV, and those that published files of DVIS_Plus set, so that these merge."""
+    node = cfg.MODEL.MASK_FORMER.TEST
+    node.TASK = "vis"  # MinVIS_OV: vps (panoptic), vis (instances) or vss (semantic)
+    node.WINDOW_INFERENCE = False  # frames go through the network a window at a time; results are the same
+    node.WINDOW_SIZE = 3  # frames of a window
+    node.KEEP_MASKS = True  # False: run the network twice instead of holding the masks of the whole video
+    node.NUM_FRAME = 1  # frames that queries are matched with; CLIP-VIS: 9
+    node.NUM_TOPK = 1  # of those, the ones that fit best decide together; CLIP-VIS: 5
+    node.MAX_NUM = 20  # unused: MinVIS_OV gives 10 instances; published files set it
+    cfg.MODEL.FC_CLIP.VOID_MERGE_MODE = "coco"  # several training sets: "coco" (void of the first), "mean" or "max"
+    # names of training that were not asked for count as void: fewer false finds, and far fewer true ones
+    cfg.MODEL.FC_CLIP.ALL_VOCABULARY_VOID = False
+    cfg.MODEL.MASK_FORMER.REID_BRANCH = True  # unused; published files set it
+    for name in ("TRACKER", "REFINER", "CL_PLUGIN"):  # unused; of trained models
+        cfg.MODEL[name] = CfgNode(new_allowed=True)
+    cfg.INPUT.SAMPLING_FRAME_NUM = 2  # unused, as are the next four: training on videos
+    cfg.INPUT.SAMPLING_FRAME_RANGE = 20
+    cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False
+    cfg.INPUT.SAMPLING_FRAME_RATIO = 1.0
+    cfg.INPUT.AUGMENTATIONS = []
+    cfg.DATASETS.OV = True  # unused, as are the next five: a dataset's metadata says what it is
+    cfg.DATASETS.TEST2TRAIN = [None]
+    cfg.DATASETS.DATASET_RATIO = [1.0]
+    cfg.DATASETS.DATASET_NEED_MAP = [False]
+    cfg.DATASETS.DATASET_TYPE = ["video_instance"]
+    cfg.DATASETS.DATASET_TYPE_TEST = ["video_instance"]
 
 
 def _add_mask_former_keys(cfg: CfgNode) -> None:

@@ -37,6 +37,7 @@ from fcclip.evaluation.tta import SemanticSegmentorWithTTA
 from fcclip.meta_arch.cascade_clip import CascadeCLIP
 from fcclip.meta_arch.dense_clip import DenseCLIP, DenseCLIPPlus
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.minvis_ov import MinVIS_OV
 from fcclip.meta_arch.two_stage import TwoStage
 from fcclip.meta_arch.zegclip import ZegCLIP
 from fcclip.segmentation import Segmentation
@@ -56,6 +57,7 @@ __all__ = [
     "MaskFormerInstanceDatasetMapper",
     "MaskFormerPanopticDatasetMapper",
     "MaskFormerSemanticDatasetMapper",
+    "MinVIS_OV",
     "Segmentation",
     "Segmenter",
     "SemanticSegmentorWithTTA",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,6 +21,7 @@ from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import accelerate
+from fcclip.tracking import TrackedStream, TrackingOptions, can_track
 from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
@@ -87,6 +88,7 @@ class Segmenter:
         resizing: the library that resizes, "pillow" or "opencv".
         instance_threshold: instances that score less are dropped; also an attribute that may be set. With 0 all of
             TEST.DETECTIONS_PER_IMAGE stay.
+        tracking: how videos are followed.
 
     Raises:
         RuntimeError: the model's weights are random, and it was not built to run with such.
@@ -100,6 +102,7 @@ class Segmenter:
         input_format: str = "RGB",
         resizing: str = "pillow",
         instance_threshold: float = LEAST_INSTANCE_SCORE,
+        tracking: TrackingOptions | None = None,
     ) -> None:
         model.weights.check(training=False)
         model.eval()
@@ -108,6 +111,7 @@ class Segmenter:
         self._classes: EncodedVocabulary | None = None
         self._resize = ResizeShorterSide(min_size, max_size, resizing)
         self._reverse_channels = input_format == "BGR"
+        self._tracking = tracking or TrackingOptions()
 
     @classmethod
     def from_config(
@@ -143,7 +147,8 @@ class Segmenter:
             load_weights(model, cfg.MODEL.WEIGHTS)
         accelerate(model, cfg)
         node = cfg.INPUT
-        return cls(model, node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, node.FORMAT, node.RESIZING_TEST)
+        sizes = (node.MIN_SIZE_TEST, node.MAX_SIZE_TEST)
+        return cls(model, *sizes, node.FORMAT, node.RESIZING_TEST, tracking=TrackingOptions.from_cfg(cfg))
 
     @classmethod
     def from_pretrained(
@@ -297,6 +302,49 @@ class Segmenter:
             return self._predict_batch(items, classes)
 
         return _told(map_in_batches(run, map(_to_item, images), self._kind, batch_size), on_error)
+
+    def track(
+        self,
+        frames: Iterable[ImageLike],
+        look_ahead: int = 5,
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+    ) -> TrackedStream:
+        """Segment the frames of a video, and say which segments are the same object.
+
+            for frame in segmenter.track(frames):
+                print([(segment.track, segment.name) for segment in frame.segments])
+
+        Names are those of the whole shot up to `look_ahead` frames after each frame, which flicker less and are better
+        than those of single frames. An id is never used twice. A cut, another size of frames or `reset()` of what is
+        returned begins a new shot; objects that were seen before keep their ids. Stuff has one id per class. Memory
+        does not depend on the length of the video.
+
+        Args:
+            frames: in order, as in `predict`; may be endless.
+            look_ahead: frames by which results come later than their frames; 0 for a camera.
+            batch_size: the most frames that go through the network together.
+            vocabulary: classes for this video; those that are set by default.
+
+        Returns:
+            An iterator over one `Segmentation` per frame, whose segments have a `track`.
+
+        Raises:
+            RuntimeError: no vocabulary has been set.
+            ValueError: the model gives no panoptic results, or a number is out of range.
+            FileNotFoundError, UnreadableImageError: a frame is missing or damaged; raised after the results before it.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        classes = self._wanted(self._for_one_call(vocabulary))
+        pictures = map_in_batches(self._encode_batch, map(to_rgb, frames), self._kind, batch_size)
+        options = replace(self._tracking, instance_threshold=self.instance_threshold)
+        return TrackedStream(self.model, classes, pictures, look_ahead, options)
+
+    @property
+    def can_track(self) -> bool:
+        """Whether `track` works with this model: an FC-CLIP with panoptic results."""
+        return can_track(self.model)
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Height and width at which a picture (H, W, 3) goes through the network: resized, then padded."""

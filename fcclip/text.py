@@ -60,10 +60,14 @@ class TextClassifier:
         return len(self.rows_of_class)
 
     def with_void(self, void: Tensor) -> TextClassifier:
-        """Append one more class, "none of these": `void` is its (1, E) unit row."""
-        row = torch.full_like(self.rows_of_class[:1], len(self.embeddings))
+        """Append one more class, "none of these": `void` has its rows, (n, E)."""
+        columns = max(self.rows_of_class.shape[1], len(void))
+        first = self.rows_of_class[:, :1].expand(-1, columns - self.rows_of_class.shape[1])
+        rows = torch.full_like(self.rows_of_class[:1, :1], len(self.embeddings)).repeat(1, columns)
+        rows[:, : len(void)] += torch.arange(len(void), device=rows.device)
         embeddings = torch.cat([self.embeddings.to(void.device), void])
-        return TextClassifier(embeddings, torch.cat([self.rows_of_class, row]).to(void.device))
+        widened = torch.cat([self.rows_of_class, first], dim=1)
+        return TextClassifier(embeddings, torch.cat([widened, rows]).to(void.device))
 
     def to(self, device: torch.device) -> TextClassifier:
         return TextClassifier(self.embeddings.to(device), self.rows_of_class.to(device))

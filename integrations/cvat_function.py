@@ -7,7 +7,7 @@
 The names come from the task; `--vocabulary` adds synonyms to some of them and tells what is stuff. It is also an
 auto-annotation function for CVAT's own command, which then needs all names:
 
-    cvat-cli task auto-annotate 12 --function-file integrations/cvat_function.py \\
+    cvat-cli --server-host URL task auto-annotate 12 --function-file integrations/cvat_function.py \\
         -p model=str:fcclip_convnext_large -p "vocabulary=str:cat,kitten; sky=stuff"
 
 Needs the package cvat-sdk (for the second way cvat-cli).

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a ZegCLIP or Cascade-CLIP costs: parameters, multiply-accumulates, and images a second.
+"""What a ZegCLIP or Cascade-CLIP costs: parameters, multiply-accumulates, and images per second.
 
     python tools/analyze_model.py --config-file configs/zero_shot/zegclip/voc12_inductive.yaml
     python tools/analyze_model.py --config-file ... --fps                          # on DATASETS.TEST
@@ -25,6 +25,7 @@ from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.modeling import build_model
 from torch import nn
 
+from fcclip.commands.errors import add_debug_flag, run_command
 from fcclip.config import load_inference_cfg
 from fcclip.data.mappers import InferenceMapper
 from fcclip.data.resizing import ResizeShorterSide
@@ -34,14 +35,13 @@ from fcclip.speed.analysis import count_macs, measure_fps
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    try:
+
+    def work() -> None:
         cfg = load_inference_cfg(options.config_file, options.opts, random_weights=True)
         model = build_model(cfg).eval()
         report(cfg, model, options)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"analyze_model: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_command("analyze_model", work, options.debug)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -55,6 +55,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=100, help="images before the clock starts (default %(default)s)")
     parser.add_argument("--images", type=int, default=1000, help="images in all (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=1, help="times that it is measured (default %(default)s)")
+    add_debug_flag(parser)
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="configuration keys and values")
     return parser.parse_args(arguments)
 
@@ -72,7 +73,7 @@ def report(cfg: CfgNode, model: nn.Module, options: argparse.Namespace) -> None:
 
 
 def describe_speed(cfg: CfgNode, model: nn.Module, dataset: str, options: argparse.Namespace) -> str:
-    """Images a second: the median of the repetitions and their range."""
+    """Images per second: the median of the repetitions and their range."""
     target: Any = model
     target.set_metadata(MetadataCatalog.get(dataset))
     with target.labels_only():

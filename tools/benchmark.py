@@ -34,6 +34,7 @@ from detectron2.modeling import build_model
 from torch import Tensor
 
 import fcclip
+from fcclip.commands.errors import run_tool
 from fcclip.config import FAST_OPTIONS
 from fcclip.files.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
@@ -394,4 +395,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fcclip.commands.errors import run_tool
 from fcclip.modeling.deformable import Shapes
 from fcclip.modeling.deformable.backends import check_backend, sampler
 from fcclip.modeling.deformable.torch_backend import sample_torch
@@ -233,4 +235,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from detectron2.structures import Instances
 from PIL import Image
 from tabulate import tabulate
 
+from fcclip.commands.errors import run_tool
 from fcclip.evaluation import SemanticEvaluator
 from fcclip.evaluation.detections import encode_instances
 from fcclip.evaluation.metrics.panoptic_quality import count_image
@@ -113,4 +115,4 @@ def instance_case(folder: Path, size: tuple[int, int], classes: int) -> Case:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

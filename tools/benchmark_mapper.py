@@ -10,6 +10,7 @@ mapper on its DATASETS.TRAIN. One process, one thread, as in a data worker.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from detectron2.config import CfgNode
 from detectron2.data import get_detection_dataset_dicts
 from PIL import Image
 
+from fcclip.commands.errors import run_tool
 from fcclip.config import get_cfg, load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.mappers import build_train_mapper
@@ -47,7 +49,7 @@ def main() -> None:
         seconds, masks = measure(build_train_mapper(cfg), records, options.samples)
     low, middle, high = quantiles(seconds, n=4)
     print(f"{cfg.INPUT.DATASET_MAPPER_NAME}: {len(seconds) / sum(seconds):.1f} images/s for one worker")
-    print(f"{1000 * middle:.1f} ms an image (quartiles {1000 * low:.1f} to {1000 * high:.1f}), {masks:.1f} masks each")
+    print(f"{1000 * middle:.1f} ms per image (quartiles {1000 * low:.1f} to {1000 * high:.1f}), {masks:.1f} masks each")
 
 
 def load(config_file: str | None, opts: list[str]) -> CfgNode:
@@ -96,4 +98,4 @@ def make_records(folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

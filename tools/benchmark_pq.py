@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fcclip.commands.errors import run_tool
 from fcclip.evaluation.metrics.panoptic_quality import CategoryCounts, PanopticQuality, count_image
 from fcclip.files.panoptic import VOID, PanopticJson, read_panoptic_json, read_panoptic_png
 
@@ -39,8 +41,8 @@ def main() -> None:
     images = list(truth.annotations.values())[: options.images]
     memory, files = measure(truth, images, options.gt_folder, options.repeat)
     print(f"{len(images)} images, each {options.repeat} times")
-    print(f"in memory      {1000 * memory:8.2f} ms an image")
-    print(f"by PNG files   {1000 * files:8.2f} ms an image")
+    print(f"in memory      {1000 * memory:8.2f} ms per image")
+    print(f"by PNG files   {1000 * files:8.2f} ms per image")
     print(f"ratio          {files / memory:8.1f}")
 
 
@@ -149,4 +151,4 @@ def require_equal(first: CategoryCounts, second: CategoryCounts, truth: Panoptic
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

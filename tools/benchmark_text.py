@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from fcclip.clip.loading import load_clip
 from fcclip.clip.text_tower import encode_text, text_weights
+from fcclip.commands.errors import run_tool
 from fcclip.files.cache import TextCache
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.text import TEMPLATES, NameEmbedder
@@ -80,10 +82,10 @@ def main() -> None:
     print(f"77 tokens (from {len(sample)} prompts)  {at_77:9.2f} s   1.0x")
     print(f"cold, trimmed                {cold:9.2f} s   {at_77 / cold:.1f}x")
     print(f"warm, from disk              {warm:9.2f} s   {at_77 / warm:.0f}x")
-    print(f"fingerprint of the weights   {fingerprinting:9.2f} s   once a process")
+    print(f"fingerprint of the weights   {fingerprinting:9.2f} s   once per process")
     ratio = statistics.median(w / t for w, t in zip(whole, trimmed, strict=True))
     print(f"same {len(sample)} prompts, in turns: trimmed is {ratio:.1f}x as fast; largest difference {error:.1e}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -35,6 +35,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fcclip import get_cfg
+from fcclip.commands.errors import run_tool
 from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, trainable
 from fcclip.engine.precision import Precision
@@ -331,4 +332,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_tool(lambda: main(sys.argv[1:])))

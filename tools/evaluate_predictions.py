@@ -14,6 +14,11 @@ Label maps, one integer per pixel (mIoU under both conventions, fwIoU, mACC, pAC
 
     python tools/evaluate_predictions.py --gt-labels annotations --pred-labels predictions --names names.txt \
         --ignore-label 255 --output results.json
+
+Video panoptic predictions in VIPSeg's format (VPQ and STQ, each both as in papers and as in the published scripts):
+
+    python tools/evaluate_predictions.py --video --gt-json panoptic_gt_VIPSeg_val.json --gt-folder panomasksRGB \
+        --pred-json pred.json --pred-folder pan_pred --output results.json
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from fcclip.commands.errors import add_debug_flag, run_command
 from fcclip.evaluation.files import score_label_folders, score_panoptic_files
 from fcclip.evaluation.instance_files import score_instance_files
 from fcclip.evaluation.metrics.semantic import CONVENTIONS
+from fcclip.evaluation.video_files import MEANINGS, score_video_panoptic_files
 from fcclip.files.atomic import write_json
 from fcclip.files.places import require_writable_file
 from fcclip.vocabulary import Vocabulary
@@ -62,6 +68,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     panoptic.add_argument("--gt-folder", type=Path, help="its PNGs")
     panoptic.add_argument("--pred-json", type=Path, help="predictions, COCO panoptic JSON")
     panoptic.add_argument("--pred-folder", type=Path, help="their PNGs")
+    panoptic.add_argument("--video", action="store_true", help="they are videos, in VIPSeg's format")
     labels = parser.add_argument_group("label maps")
     labels.add_argument("--gt-labels", type=Path, help="folder of ground-truth label maps")
     labels.add_argument("--pred-labels", type=Path, help="folder of predicted label maps with the same names")
@@ -75,7 +82,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=4, help="images compared at once (default %(default)s)")
     options = parser.parse_args(arguments)
     given = {name for kind in KINDS for name in kind if getattr(options, name) is not None}
-    if given not in map(set, KINDS):
+    if given not in map(set, KINDS) or (options.video and given != set(PANOPTIC)):
         wanted = (" ".join("--" + name.replace("_", "-") for name in kind) for kind in KINDS)
         parser.error(f"give either {' or '.join(wanted)}")
     return options
@@ -83,9 +90,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def score(options: argparse.Namespace) -> dict[str, Any]:
     if options.gt_json is not None:
-        return score_panoptic_files(
-            options.gt_json, options.gt_folder, options.pred_json, options.pred_folder, options.threads
-        )
+        files = (options.gt_json, options.gt_folder, options.pred_json, options.pred_folder)
+        return (score_video_panoptic_files if options.video else score_panoptic_files)(*files, options.threads)
     if options.gt_instances is not None:
         return score_instance_files(options.gt_instances, options.pred_instances)
     names = [category.name for category in Vocabulary.from_file(options.names).categories]
@@ -94,11 +100,24 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
 
 def table(report: dict[str, Any]) -> str:
     """The averages, for the screen."""
+    if "VPQ" in report:
+        return _video_table(report)
     groups = {name: values for name, values in report.items() if name in GROUPS}
     rows = [[name, *(_text(value) for value in values.values())] for name, values in groups.items()]
     text = tabulate(rows, headers=["", *next(iter(groups.values()))], disable_numparse=True)
     notes = [f"{metric}: {meaning}" for metric, meaning in CONVENTIONS.items() if metric in report.get("All", ())]
     return "\n".join([f"{report['images']} images", text, *notes])
+
+
+def _video_table(report: dict[str, Any]) -> str:
+    rows = [
+        [name, _text(value)]
+        for name, value in report.items()
+        if name.isupper() or name.startswith(("VPQ", "STQ", "AQ"))
+    ]
+    notes = [f"{metric}: {meaning}" for metric, meaning in MEANINGS.items()]
+    heading = f"{report['videos']} videos, {report['frames']} frames"
+    return "\n".join([heading, tabulate(rows, disable_numparse=True), *notes, *report["notes"]])
 
 
 def _text(value: float | int | None) -> str:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 
 from fcclip import get_cfg
+from fcclip.commands.errors import run_tool
 from fcclip.engine.setup import setup
 from fcclip.engine.trainer import Trainer
 from fcclip.files.atomic import write_json
@@ -118,4 +120,4 @@ def build_cfg(data: Path, output: Path, iterations: int) -> CfgNode:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 
 from fcclip import load_weights
 from fcclip.clip.base import CLIP_PREFIX
+from fcclip.commands.errors import run_tool
 from fcclip.config import load_inference_cfg
 from fcclip.data.panoshapes.captions import all_words
 from fcclip.evaluation.loop import evaluate
@@ -67,4 +69,4 @@ def tokens() -> set[int]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -10,6 +10,7 @@ first one.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
+from fcclip.commands.errors import run_tool
 from fcclip.config import load_inference_cfg
 from fcclip.data.mappers import InferenceMapper
 from fcclip.data.panoshapes.classes import CLASSES, group_of
@@ -174,7 +176,7 @@ def two_stage(bench: Bench, models: Sequence[str]) -> str:
         rows.append(
             {
                 "model": name,
-                "ms an image": round(1000 * spent),
+                "ms per image": round(1000 * spent),
                 "ratio": spent / seconds[0],
                 **{f"CLIP alone: {key}": alone[key] for key in ("PQ seen", "PQ unseen")},
                 **{f"ensemble: {key}": together[key] for key in ("PQ seen", "PQ unseen", "harmonic")},
@@ -218,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

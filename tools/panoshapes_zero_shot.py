@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from fcclip.commands.errors import run_tool
 from fcclip.evaluation.report.repeats import mean_and_deviation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -117,4 +118,4 @@ def halfway(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

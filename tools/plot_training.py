@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+from fcclip.commands.errors import run_tool
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,4 +66,4 @@ def draw(curves: dict[str, dict[int, float]], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

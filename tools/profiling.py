@@ -292,7 +292,7 @@ def _decoder_targets(model: FCCLIP) -> list[tuple[str, Any, str]]:
 
 
 def print_profile(parts: dict[str, Part], rates: Rates) -> None:
-    """A row a part: its median time, its share, both floors, and how many times the larger of them it took."""
+    """One row per part: its median time, its share, both floors, and how many times the larger of them it took."""
     reached = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(t).split('.')[1]}" for t, rate in rates.flops.items())
     print(f"the machine reaches {reached}, and copies {rates.bytes / 1e9:.1f} GB/s")
     print(f"{'part':38}{'ms':>9}{'share':>7}{'GFLOP':>9}{'floor ms':>10}{'MB':>9}{'floor ms':>10}{'x floor':>9}")

@@ -18,7 +18,7 @@ class Timing:
     parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def median(self, part: str = "") -> float:
-        """Of a part that was not run on its own: 0."""
+        """The median in seconds; 0 for a part that was not run on its own."""
         seconds = self.parts.get(part, [0.0]) if part else self.total
         return statistics.median(seconds)
 

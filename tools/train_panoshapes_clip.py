@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
+from fcclip.commands.errors import run_tool
 from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
 from fcclip.engine.contrastive.tiles import is_convolutional
 from fcclip.engine.contrastive.trainer import ContrastivePlan, ContrastiveTrainer
@@ -23,7 +25,7 @@ class Recipe:
     """Which model is trained, how long, on what, and with which greatest learning rate.
 
     Attributes:
-        fresh: new scenes a step; rendering them takes about 15 ms each.
+        fresh: new scenes per step; rendering them takes about 15 ms each.
         bfloat16: compute in bfloat16.
     """
 
@@ -71,4 +73,4 @@ def measure(clip: LoadedClip) -> dict[str, Accuracy]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -10,10 +10,10 @@ plain data: nothing in them is run.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fcclip.commands.errors import add_debug_flag, run_command
 from fcclip.mmseg.checkpoint import convert_checkpoint
 
 
@@ -30,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="WEIGHTS",
         help="CLIP of a checkpoint of this package that was saved without it: openai, or a file",
     )
+    add_debug_flag(parser)
     options = parser.parse_args(arguments)
-    try:
-        print(convert_checkpoint(options.input, options.output, options.clip))
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
-        print(f"fcclip convert: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(
+        "fcclip convert",
+        lambda: print(convert_checkpoint(options.input, options.output, options.clip)),
+        options.debug,
+    )

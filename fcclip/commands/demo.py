@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from fcclip.commands.options import add_model_options, add_shared_options
+from fcclip.commands.options import add_model_options, add_shared_options, add_video_options
 from fcclip.commands.segmenting import run
 
 
@@ -29,7 +29,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_model_options(parser, default=None)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or globs")
-    source.add_argument("--video-input", metavar="FILE", help="a video file")
+    source.add_argument("--video-input", metavar="PATH", help="a video file, or a folder of frames")
     source.add_argument("--webcam", action="store_true", help="the first camera")
+    add_video_options(parser)
     add_shared_options(parser)
     return parser.parse_args(argv)

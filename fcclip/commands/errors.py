@@ -8,9 +8,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-
-from torch.multiprocessing import ProcessRaisedException
 
 from fcclip.files.places import reason_of
 
@@ -57,6 +56,13 @@ def run_command(program: str, work: Callable[[], int | None], debug: bool = Fals
         return 1
 
 
+def run_tool(main: Callable[[], int | None]) -> int:
+    """As `run_command`, for a script whose `main` reads the command line; the flag `--debug` is taken from that."""
+    program, *words = sys.argv
+    sys.argv = [program, *(word for word in words if word != "--debug")]
+    return run_command(Path(program).name, main, debug="--debug" in words)
+
+
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
     """Within, SIGTERM raises `Terminated`; in threads other than the main one nothing changes."""
@@ -76,8 +82,9 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 def sentence_of(error: BaseException) -> str:
     """What went wrong, for people: one line, with the remedy where the program knows one."""
-    if isinstance(error, ProcessRaisedException):  # its text is the traceback of another process
-        return str(error).strip().splitlines()[-1].partition(": ")[2] or str(error).strip().splitlines()[-1]
+    if type(error).__name__ == "ProcessRaisedException":  # PyTorch's; its text is the traceback of another process
+        last = str(error).strip().splitlines()[-1]
+        return last.partition(": ")[2] or last
     if isinstance(error, OSError) and error.strerror:
         return reason_of(error)
     text = " ".join(str(error).split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fcclip.drawing.window import Window
 from fcclip.files.atomic import write_json
+from fcclip.formats.writer import Writer
 from fcclip.segmentation import Segmentation
 from fcclip.segmenter import OnError, Segmenter
 from fcclip.vocabulary import Vocabulary
@@ -27,17 +28,34 @@ class Report:
 
     Attributes:
         keep_results: collect a record an image or frame, for JSON.
+        writers: write every result for other programs.
         results: those records.
         problems: one sentence for everything that was skipped.
+        added: there was a result.
     """
 
     keep_results: bool
+    writers: Sequence[Writer] = ()
     results: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    added: bool = False
 
-    def add(self, result: Segmentation, **where: Any) -> None:
+    def add(self, result: Segmentation, file: str, frame: int | None = None) -> None:
+        """Note what was found in an image, or in a frame (from 1) of a video."""
         if self.keep_results:
+            where = {"file": file} if frame is None else {"file": file, "frame": frame}
             self.results.append({**where, **result.to_dict()})
+        path = Path(file)
+        name = path.name if frame is None else f"{path.stem}/{frame:06d}.jpg"
+        for writer in self.writers:
+            writer.add(result, name)
+        self.added = True
+
+    def finish_formats(self) -> None:
+        """Write the files that cover all results, and tell where they are; none without a result."""
+        for writer in self.writers if self.added else ():
+            writer.finish()
+            tqdm.write(f"{writer.folder.name}: {writer.folder}")
 
     def skip(self, problem: str) -> None:
         self.problems.append(problem)
@@ -68,3 +86,8 @@ class Demo:
         """Results of the images, in their order; see `Segmenter.stream`."""
         for result in self.segmenter.stream(images, self.batch_size, on_error=on_error):
             yield None if result is None else result.above(self.threshold)
+
+    def track(self, frames: Iterable[np.ndarray], look_ahead: int) -> Iterator[Segmentation]:
+        """Results of the frames of a video, in their order, with tracks; see `Segmenter.track`."""
+        for result in self.segmenter.track(frames, look_ahead, self.batch_size):
+            yield result.above(self.threshold)

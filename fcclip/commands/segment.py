@@ -25,5 +25,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("input", nargs="+", metavar="INPUT", help="images, folders of images, or globs")
     add_model_options(parser)
     add_shared_options(parser)
-    parser.set_defaults(video_input=None, webcam=False)
+    parser.set_defaults(video_input=None, webcam=False, save_tracks=None)
     return run(parser.parse_args(argv), "fcclip segment")

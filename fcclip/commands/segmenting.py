@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 
-from fcclip.commands.frames import VideoJob, plan_video
+from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_pictures
 from fcclip.commands.results import Demo, Report
@@ -17,8 +19,10 @@ from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocab
 from fcclip.drawing.window import Window
 from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
-from fcclip.files.video import VideoError, VideoReader
+from fcclip.files.video import VideoError
 from fcclip.files.vocabularies import PUBLISHED
+from fcclip.formats.registry import open_format
+from fcclip.formats.writer import Writer
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
@@ -38,8 +42,9 @@ def run(options: argparse.Namespace, program: str) -> int:
     with ExitStack() as stack:
         try:
             _check_paths(options)
+            report.writers = open_formats(options.format, options.output)
             job = _open_source(options, report, stack)
-            needs_window = options.output is None and options.json is None
+            needs_window = options.output is None and options.json is None and not options.save_tracks
             window = stack.enter_context(Window("FC-CLIP")) if needs_window else None
             chosen = read_vocabulary(options)
             cfg = read_model_config(options)
@@ -47,6 +52,8 @@ def run(options: argparse.Namespace, program: str) -> int:
             print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for hint in vocabulary.hints)]))
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
+            if options.save_tracks and (options.no_tracks or not segmenter.can_track):
+                raise ValueError("--save-tracks needs tracks: leave out --no-tracks, or take a model that is panoptic")
             segmenter.set_vocabulary(vocabulary)
         except VideoError as error:
             print(f"{program}: {error}", file=sys.stderr)
@@ -61,11 +68,21 @@ def run(options: argparse.Namespace, program: str) -> int:
         except KeyboardInterrupt:
             report.skip("the rest, because the run was interrupted")
         finally:
+            report.finish_formats()
             if options.json is not None:
                 report.write(options.json, vocabulary)
     if report.problems:
         print("\n".join([f"{program}: skipped {len(report.problems)}:", *report.problems]), file=sys.stderr)
     return 1 if report.problems else 0
+
+
+def open_formats(names: Sequence[str], output: Path | None) -> list[Writer]:
+    """The writers of the formats asked for, each with its own folder in the output."""
+    if not names:
+        return []
+    if output is None or output.suffix.lower() in {*IMAGE_SUFFIXES, ".mp4"}:
+        raise ValueError("--format writes many files; name a folder with --output")
+    return [open_format(name, output / name) for name in dict.fromkeys(names)]
 
 
 def read_vocabulary(options: argparse.Namespace) -> list[Vocabulary]:
@@ -113,8 +130,11 @@ def _check_paths(options: argparse.Namespace) -> None:
 def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) -> ImageJob | VideoJob:
     """Find what to segment and where the results go, before a model is built in vain."""
     if options.input is None:
-        reader = stack.enter_context(VideoReader(0 if options.webcam else options.video_input))
-        return VideoJob(reader, plan_video(reader, options.output))
+        reader = open_frames(0 if options.webcam else options.video_input)
+        stack.callback(reader.close)
+        ahead = options.look_ahead if options.look_ahead is not None else (0 if options.webcam else 5)
+        choices = VideoChoices(not options.no_tracks, ahead, options.every, options.save_tracks)
+        return VideoJob(reader, plan_video(reader, options.output), choices)
     images, problems = find_images(options.input)
     if not images:
         raise ValueError("; ".join(problems))

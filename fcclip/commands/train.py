@@ -12,6 +12,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from fcclip.commands.errors import run_command
+from fcclip.data.validation.agreement import validate_datasets
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run
@@ -54,6 +55,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate_only(cfg: CfgNode, resume: bool) -> dict[str, Any]:
     """Evaluate MODEL.WEIGHTS, or with --resume the last checkpoint of OUTPUT_DIR."""
+    validate_datasets(cfg, training=False)
     model = Trainer.build_model(cfg)
     checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR)
     resumed = resume and checkpointer.has_checkpoint()

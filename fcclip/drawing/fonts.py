@@ -9,7 +9,6 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from fontTools.ttLib import TTCollection, TTFont, TTLibError
 from PIL import ImageFont, features
 
 FONT_SUFFIXES = frozenset({".ttf", ".ttc", ".otf", ".otc"})
@@ -121,6 +120,8 @@ def _font_folders() -> list[Path]:
 @lru_cache(maxsize=512)
 def _characters(path: Path) -> frozenset[int]:
     """The characters that a font has a glyph for; none if the file cannot be read."""
+    from fontTools.ttLib import TTCollection, TTFont, TTLibError  # takes a moment; those who draw nothing need it not
+
     try:
         if path.suffix.lower() in (".ttc", ".otc"):
             font = TTCollection(str(path), lazy=True).fonts[0]

@@ -39,6 +39,7 @@ from fcclip.engine.schedule import build_lr_scheduler
 from fcclip.engine.stopping import StopRequest
 from fcclip.engine.writers import METRICS, build_writers, trim_metrics
 from fcclip.evaluation import evaluate_test_sets
+from fcclip.evaluation.build import build_evaluators
 from fcclip.evaluation.origin import Origin
 from fcclip.evaluation.report.pictures import Show
 from fcclip.speed.acceleration import accelerate_training
@@ -56,6 +57,8 @@ class Trainer(TrainerBase):
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         validate_datasets(cfg)
+        for name in cfg.DATASETS.TEST:
+            build_evaluators(cfg, name)  # what it cannot evaluate should not be noticed after the training
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg = cfg
         self.max_iter = cfg.SOLVER.MAX_ITER

@@ -17,6 +17,7 @@ from fcclip.evaluation.lvis import LvisEvaluator
 from fcclip.evaluation.panoptic import PanopticEvaluator
 from fcclip.evaluation.panoptic_export import PanopticExport
 from fcclip.evaluation.semantic import SemanticEvaluator
+from fcclip.evaluation.video import VideoInstanceEvaluator, VideoPanopticEvaluator, VideoSemanticEvaluator
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ def _cityscapes_instances(dataset_name: str, options: EvaluatorOptions) -> Image
     return CityscapesInstanceEvaluator(dataset_name)
 
 
+def _video_panoptic(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
+    return VideoPanopticEvaluator(dataset_name, options.export.folder if options.export else None)
+
+
+def _video_instances(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
+    return VideoInstanceEvaluator(dataset_name, options.instance_export)
+
+
+def _video_semantic(dataset_name: str, options: EvaluatorOptions) -> ImageEvaluator:
+    return VideoSemanticEvaluator(dataset_name)
+
+
 ALWAYS = ""
 _ALL_TASKS: dict[str, Maker] = {"PANOPTIC_ON": _panoptic, "SEMANTIC_ON": _semantic, "INSTANCE_ON": _instances}
 # evaluator_type -> the switch in MODEL.MASK_FORMER.TEST that asks for it -> evaluator
@@ -79,6 +92,9 @@ EVALUATORS: dict[str, dict[str, Maker]] = {
     "cityscapes_instance": {ALWAYS: _cityscapes_instances},
     "coco": {ALWAYS: _instances},
     "lvis": {ALWAYS: _lvis},
+    "video_panoptic": {ALWAYS: _video_panoptic},
+    "video_instance": {ALWAYS: _video_instances},
+    "video_semantic": {ALWAYS: _video_semantic},
 }
 SCORERS = ("memory", "panopticapi")
 

@@ -101,15 +101,23 @@ class InstanceSegEvaluator(ImageEvaluator):
 
     def score(self, statistics: ImageStatistics) -> float | None:
         """AP at an IoU of 0.5, averaged over the classes in the image's ground truth; None for an image without any."""
-        true = [annotation for annotation in self._annotations(statistics["image_id"]) if not annotation["iscrowd"]]
+        annotations = self._annotations(statistics["image_id"])
         precisions = []
-        for category in {annotation["category_id"] for annotation in true}:
+        for category in {annotation["category_id"] for annotation in annotations if not annotation["iscrowd"]}:
             found = [d for d in statistics["detections"] if d["category_id"] == category]
             found.sort(key=lambda detection: -detection["score"])
-            masks = [self._coco.annToRLE(annotation) for annotation in true if annotation["category_id"] == category]
-            iou = rle_codec.iou([d["segmentation"] for d in found], masks, [0] * len(masks)) if found else []
-            precisions.append(image_precision(np.reshape(iou, (len(found), len(masks)))))
+            true = [annotation for annotation in annotations if annotation["category_id"] == category]
+            precisions.append(self._precision(found, true))
         return float(np.mean(precisions)) if precisions else None
+
+    def _precision(self, found: Sequence[Detection], true: Sequence[Mapping[str, Any]]) -> float:
+        """AP at an IoU of 0.5 of one class in one image; what lies in a crowd is neither right nor wrong."""
+        crowd = np.array([bool(annotation["iscrowd"]) for annotation in true])
+        masks = [self._coco.annToRLE(annotation) for annotation in true]
+        iou = rle_codec.iou([d["segmentation"] for d in found], masks, crowd.astype(int).tolist()) if found else []
+        iou = np.reshape(iou, (len(found), len(masks)))
+        excused = (iou[:, crowd] >= 0.5).any(axis=1) & ~(iou[:, ~crowd] >= 0.5).any(axis=1)
+        return image_precision(iou[~excused][:, ~crowd])
 
     def compare(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> Comparison:
         annotations = self._annotations(record["image_id"])

@@ -18,7 +18,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import log_every_n_seconds
 from torch import nn
 
-from fcclip.data.mappers import InferenceMapper
+from fcclip.data.mappers import InferenceMapper, VideoInferenceMapper
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
 from fcclip.evaluation.class_names import class_names_of
@@ -138,8 +138,9 @@ class _Run:
             self._add(statistics)
         stopwatch = Stopwatch()
         if remaining:
+            mapper = (VideoInferenceMapper if "frames" in remaining[0] else InferenceMapper)(cfg)
             loader = build_detection_test_loader(
-                dataset=remaining, mapper=InferenceMapper(cfg), num_workers=cfg.DATALOADER.NUM_WORKERS
+                dataset=remaining, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS
             )
             with self.journal.open(comm.get_rank()) as journal:
                 for batch, outputs in _predictions(model, loader, stopwatch):

@@ -63,14 +63,14 @@ class SemanticSegmentorWithTTA(nn.Module):
 
     @torch.no_grad()
     def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Results by image.
+        """One result per image.
 
         Args:
-            batched_inputs: by image `file_name`, from which the views are made, or `image` (3, H, W); `height` and
+            batched_inputs: per image `file_name`, from which the views are made, or `image` (3, H, W); `height` and
                 `width` of the output, by default those of the file or image.
 
         Returns:
-            By image `sem_seg` (C, height, width) and, if the model gives them, `panoptic_seg` and `instances`.
+            For each image `sem_seg` (C, height, width) and, if the model gives them, `panoptic_seg` and `instances`.
 
         Raises:
             ValueError: an input has neither a file nor an image, or the model returns no semantic scores.

@@ -214,9 +214,10 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _from_pil(image: Image.Image) -> np.ndarray:
+    format_of_file = image.format  # which the upright copy may lack
     image = _upright(image)
     # Pillow reads 16 bits of some formats as 32; which ones, depends on its version.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+    if image.mode.startswith("I;16") or (image.mode == "I" and format_of_file in ("PNG", "PPM")):
         return _from_array(np.asarray(image).astype(np.uint16))
     if image.mode in ("I", "F"):
         return _from_array(np.asarray(image))

@@ -69,7 +69,7 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"panoptic PNG {path} does not exist")
+        raise FileNotFoundError(f"panoptic PNG {path} {'is not a file' if path.exists() else 'does not exist'}")
     data = np.frombuffer(path.read_bytes(), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if pixels is None:

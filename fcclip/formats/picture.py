@@ -97,13 +97,23 @@ class _Painter:
             )
 
     def _region(self, mask: NamedMask, view: View) -> Region:
-        color = vary_color(self._color(mask.category_id), self.counts[mask.category_id])
+        track, rank = self._track(mask, view)
+        color = vary_color(self._color(mask.category_id), self.counts[mask.category_id] if rank is None else rank)
         self.counts[mask.category_id] += 1
         label = self._shown(mask.name, mask.category_id)
+        if track is not None:
+            label += f" {track}"
         wanted = self.style.scores if self.style.scores is not None else view == "instances"
         if wanted and mask.score is not None:
             label += f" {100 * mask.score:.0f}%"
         return Region(mask.id, label, color, mask.is_thing and view != "semantic", mask.box)
+
+    def _track(self, mask: NamedMask, view: View) -> tuple[int | None, int | None]:
+        """Of an object of a video, its track and which one of its class it is."""
+        if view != "panoptic" or not mask.is_thing:
+            return None, None
+        segment = next(segment for segment in self.result.segments if segment.id == mask.id)
+        return segment.track, segment.rank
 
     def _color(self, category_id: int) -> RGB:
         own = self.result.vocabulary.categories[category_id].color

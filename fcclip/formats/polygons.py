@@ -34,8 +34,8 @@ def mask_polygons(mask: np.ndarray, tolerance: float = 0.0, offset: tuple[int, i
 
     Args:
         mask: (H, W) bool.
-        tolerance: pixels by which an outline may deviate, to have fewer corners; 0 is exact. Small parts are simplified
-            less, so that none is lost.
+        tolerance: pixels by which an outline may deviate, to have fewer corners; 0 is exact. Parts and holes smaller
+            than a square of twice that are left out, but for the largest part; small ones are simplified less.
         offset: (x, y) of the mask's upper left corner in the picture.
 
     Returns:
@@ -47,10 +47,15 @@ def mask_polygons(mask: np.ndarray, tolerance: float = 0.0, offset: tuple[int, i
     _, parts = cv2.connectedComponents(np.ascontiguousarray(mask, np.uint8), connectivity=4)
     outers: dict[int, np.ndarray] = {}
     holes: dict[int, list[np.ndarray]] = {}
-    for ring in _trace_rings(mask):
+    rings = _trace_rings(mask)
+    areas = [_signed_area(ring) for ring in rings]
+    least = min((2 * tolerance) ** 2, max(areas, default=0.0))
+    for ring, area in zip(rings, areas, strict=True):
+        if abs(area) < least:
+            continue
         part = int(parts[_pixel_inside(ring)])
-        simple = _simplify(ring, tolerance) + np.array(offset)
-        if _signed_area(ring) > 0:
+        simple = _simplify(ring, area, tolerance) + np.array(offset)
+        if area > 0:
             outers[part] = simple
         else:
             holes.setdefault(part, []).append(simple)
@@ -176,9 +181,9 @@ def _signed_area(ring: np.ndarray) -> float:
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
-def _simplify(ring: np.ndarray, tolerance: float) -> np.ndarray:
+def _simplify(ring: np.ndarray, area: float, tolerance: float) -> np.ndarray:
     """Fewer corners, within `tolerance` pixels (Douglas-Peucker)."""
-    bound = min(tolerance, SMALL_RING_SHARE * abs(_signed_area(ring)) ** 0.5)
+    bound = min(tolerance, SMALL_RING_SHARE * abs(area) ** 0.5)
     if bound <= 0:
         return ring
     simple = cv2.approxPolyDP(ring.reshape(-1, 1, 2), bound, closed=True).reshape(-1, 2)

@@ -58,6 +58,8 @@ def _segment_record(segment: Segment, masks: bool, scores: bool) -> dict[str, An
         "area": segment.area,
         "box": list(segment.box),
     }
+    if segment.track is not None:
+        record |= {"track": segment.track, "rank": segment.rank}
     if masks:
         record["mask"] = encode_mask(segment.mask)
     if scores:

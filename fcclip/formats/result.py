@@ -48,6 +48,9 @@ class Segment:
         score: probability of its class, 0..1.
         area: pixels.
         box: (x0, y0, x1, y1) in pixels; x1 and y1 lie just outside.
+        track: the same object, or the same kind of stuff, has the same number in every frame of a video; None in a
+            picture.
+        rank: the how-manieth object of its class it is in a video, from 0; its colour goes by it.
         scores: the classes that came nearest, best first; empty where the model does not classify masks.
         embedding: (E,) float32 unit vector in CLIP's joint space, what CLIP sees in the mask; None like `scores`. Its
             product with a row of `Segmenter.embed_text` is their cosine similarity.
@@ -61,6 +64,8 @@ class Segment:
     score: float
     area: int
     box: Box
+    track: int | None = None
+    rank: int | None = None
     scores: tuple[ClassScore, ...] = field(default=(), compare=False, repr=False)
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
     panoptic: np.ndarray | None = field(default=None, compare=False, repr=False)
@@ -185,6 +190,19 @@ class Result:
         """The colour of a class: its own in the vocabulary, else one that belongs to its name."""
         own = self.vocabulary.categories[category_id].color
         return own or vocabulary_colors(tuple(category.name for category in self.vocabulary.categories))[category_id]
+
+    def tracks(self) -> np.ndarray:
+        """(H, W) int32, the track of every pixel of the panoptic map, 0 where there is none.
+
+        Raises:
+            ValueError: this is no frame of a video.
+        """
+        if self.panoptic is None or any(segment.track is None for segment in self.segments):
+            raise ValueError("there are no tracks; they come from Segmenter.track")
+        table = np.zeros(int(self.panoptic.max()) + 1, np.int32)
+        for segment in self.segments:
+            table[segment.id] = segment.track or 0
+        return table[self.panoptic]
 
     def semantic_areas(self) -> list[tuple[int, int]]:
         """(class, pixels) of every class in the semantic map, largest first; empty without one."""

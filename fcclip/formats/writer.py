@@ -18,7 +18,8 @@ class WriterOptions:
 
     Attributes:
         view: what is written, "panoptic", "semantic" or "instances"; None for what suits the format and is there.
-        tolerance: pixels by which polygons may deviate from their masks, to have fewer corners; 0 is exact.
+        tolerance: pixels by which polygons may deviate from their masks, to have fewer corners and no crumbs; 0 is
+            exact.
 
     Raises:
         ValueError: the tolerance is negative.

@@ -15,6 +15,7 @@ from fcclip.clip.patches import resize_positions
 from fcclip.files.atomic import atomic_path
 from fcclip.files.checkpoints import read_entry, read_state_dict
 from fcclip.files.fingerprint import fingerprint_tensors
+from fcclip.files.places import require_writable_file
 from fcclip.mmseg.keys import LOGIT_SCALE, is_ours, is_published, to_ours, to_published
 from fcclip.mmseg.layout import expected_keys
 from fcclip.weights import CLIP_FINGERPRINT
@@ -38,10 +39,12 @@ def convert_checkpoint(source: Path, target: Path, clip: str = "") -> str:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not such a checkpoint, is damaged, or lacks or has too many tensors.
+        ValueError: it is not such a checkpoint, is damaged, or lacks or has too many tensors; or the target cannot be
+            written.
     """
     if source.resolve() == target.resolve():
         raise ValueError(f"INPUT and OUTPUT are the same file, {source}; choose another OUTPUT")
+    require_writable_file(target)
     state = read_state_dict(source)
     if is_published(state):
         _require_whole(state, source)

@@ -244,3 +244,8 @@ def _projection(in_channels: int, width: int) -> nn.Conv2d:
 
 def _resize(features: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+
+
+@TRANSFORMER_DECODER_REGISTRY.register()
+class VideoMultiScaleMaskedTransformerDecoder_minvis_OV(MultiScaleMaskedTransformerDecoder):
+    """The same decoder, by the name that the published files of MinVIS_OV give it."""

@@ -70,3 +70,28 @@ def test_photographs_are_given_to_the_published_model(image, monkeypatch, capsys
     assert asked_for == ([name] if name else [])
     reason = "the checkpoint is not here" if name else "no model is built here"
     assert capsys.readouterr().err == f"fcclip segment: {reason}\n"
+
+
+def test_formats_for_other_programs(image: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    other = image.with_name("other.png")
+    other.write_bytes(image.read_bytes())
+    config = ["--config-file", str(write_tiny_config(tmp_path))]
+    words = [str(image), str(other), "--output", str(output), *NAMES, *config, "--format", "yolo", "csv"]
+    assert segment.main(words) == 0
+    assert sorted(path.name for path in (output / "yolo" / "labels").iterdir()) == ["image.txt", "other.txt"]
+    assert (output / "yolo" / "data.yaml").is_file()
+    rows = (output / "csv" / "areas.csv").read_text().splitlines()
+    assert {row.split(",")[0] for row in rows[1:]} == {"image.png", "other.png"}
+    assert (output / "image.png").is_file(), "pictures are drawn as well"
+
+
+def test_formats_of_a_video_and_without_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_video(tmp_path / "clip.mp4", count=2)
+    config = ["--config-file", str(write_tiny_config(tmp_path))]
+    words = [str(clip), *NAMES, *config, "--format", "class-ids"]
+    assert video.main([*words, "--output", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out" / "class-ids" / "clip"
+    assert sorted(path.name for path in folder.iterdir()) == ["000001.png", "000002.png"]
+    assert video.main([*words, "--output", str(tmp_path / "out.mp4")]) == 2
+    assert "name a folder with --output" in capsys.readouterr().err

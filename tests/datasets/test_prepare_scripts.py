@@ -54,7 +54,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_every_script_has_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     scripts = sorted(SCRIPTS.glob("prepare_*.py"))
-    assert len(scripts) == 12
+    assert len(scripts) == 13
     for script in scripts:
         assert run_script(script.name, "--help", monkeypatch=monkeypatch) == 0
         text = capsys.readouterr().out

@@ -16,9 +16,10 @@ from pycocotools.cocoeval import COCOeval
 
 from fcclip.evaluation.detections import encode_instances, encode_mask
 from fcclip.evaluation.instance import InstanceSegEvaluator
+from fcclip.evaluation.metrics.average_precision import image_precision
 from tests.evaluation.catalog import Register
 from tests.evaluation.instance_samples import coco_annotations, predictions, rle, write_json
-from tests.evaluation.panoptic_samples import PanopticSet, published, synthetic
+from tests.evaluation.panoptic_samples import PanopticSet, Picture, published, synthetic
 from tests.shared import needs_shared
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -174,3 +175,91 @@ def test_errors(register: Register, tmp_path: Path):
         InstanceSegEvaluator(register([], json_file=None))
     with pytest.raises(FileNotFoundError, match="do not exist"):
         InstanceSegEvaluator(register([], json_file=str(tmp_path / "none.json")))
+
+
+@pytest.mark.parametrize("change", ["numbered from 0", "without area", "without iscrowd"])
+def test_annotations_may_be_numbered_from_0_and_lack_what_can_be_counted(
+    register: Register, tmp_path: Path, change: str
+):
+    truth = synthetic(0)
+    name, contiguous = registered(truth, tmp_path, register)
+    path = tmp_path / "instances.json"
+    content = json.loads(path.read_text())
+    for number, annotation in enumerate(content["annotations"]):
+        if change == "numbered from 0":
+            annotation["id"] = number
+        else:
+            del annotation[change.removeprefix("without ")]
+    perfect = itself(truth, contiguous)
+    expected = run(InstanceSegEvaluator(name), truth, perfect)
+    path.write_text(json.dumps(content))
+    found = run(InstanceSegEvaluator(name), truth, perfect)
+    if change != "without iscrowd":  # a crowd is an object then
+        assert found["segm"] == pytest.approx(expected["segm"], nan_ok=True)
+    assert found["segm"]["AP"] == pytest.approx(100)
+
+
+def itself(truth: PanopticSet, contiguous: dict[int, int]) -> list[Instances]:
+    """The ground truth as a prediction."""
+    outputs = []
+    for picture in truth.pictures:
+        things = [segment for segment in picture.segments if segment["category_id"] in contiguous]
+        ids = torch.tensor([segment["id"] for segment in things])
+        outputs.append(
+            Instances(
+                picture.ids.shape,
+                pred_masks=torch.from_numpy(picture.ids) == ids[:, None, None],
+                scores=torch.full((len(things),), 0.9),
+                pred_classes=torch.tensor([contiguous[segment["category_id"]] for segment in things], dtype=torch.long),
+            )
+        )
+    return outputs
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_named(register: Register, tmp_path: Path, value: float):
+    truth = synthetic(0)
+    name, contiguous = registered(truth, tmp_path, register)
+    (output, *_) = itself(truth, contiguous)
+    output.scores[0] = value
+    with pytest.raises(ValueError, match="image 1: the scores of the model's instances are NaN or infinite; its"):
+        InstanceSegEvaluator(name).measure({"image_id": 1}, {"instances": output})
+
+
+def test_more_objects_than_cocos_limit_are_told(register: Register, tmp_path: Path, caplog):
+    ids = np.arange(1, 301, dtype=np.int32).reshape(15, 20).repeat(8, axis=0).repeat(8, axis=1)
+    segments = [{"id": number, "category_id": 1, "iscrowd": 0} for number in range(1, 301)]
+    truth = PanopticSet([{"id": 1, "name": "cell", "isthing": 1}], [Picture(1, ids, segments)])
+    name, contiguous = registered(truth, tmp_path, register)
+    values = run(InstanceSegEvaluator(name), truth, itself(truth, contiguous))["segm"]
+    assert values["AP"] == pytest.approx(33.66, abs=0.01)
+    assert "1 images have more than 100 objects of one class (image 1 has 300)" in caplog.text
+
+
+def test_an_image_is_scored_by_its_own_precision(register: Register, tmp_path: Path):
+    truth = synthetic(0)
+    name, contiguous = registered(truth, tmp_path, register)
+    evaluator = InstanceSegEvaluator(name)
+    for picture, perfect, other in zip(
+        truth.pictures, itself(truth, contiguous), predictions(truth, contiguous, 0), strict=True
+    ):
+        record = {"image_id": picture.image_id}
+        best, score = (evaluator.score(evaluator.measure(record, {"instances": x})) for x in (perfect, other))
+        assert best in (1.0, None)
+        assert score is None or 0 <= score <= 1
+        comparison = evaluator.compare(record, {"instances": perfect})
+        assert (comparison.true == comparison.predicted).all()
+        assert ((comparison.true_segments > 0) == (comparison.true >= 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("iou", "precision"),
+    [
+        ([[0.9], [0.8]], 1.0),  # the second one finds an object that is found already
+        ([[0.1], [0.8]], 0.5),
+        ([[0.9, 0.0], [0.2, 0.4], [0.0, 0.6]], (1 + 2 / 3) / 2),
+        (np.zeros((0, 3)), 0.0),
+    ],
+)
+def test_precision_of_an_image(iou, precision: float):
+    assert image_precision(np.asarray(iou)) == pytest.approx(precision)

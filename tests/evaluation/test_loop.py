@@ -1,7 +1,12 @@
 """The evaluation loop: results, resuming, several datasets, several processes, reports."""
 
 import csv
+import hashlib
 import json
+import math
+import os
+import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,10 @@ from detectron2.evaluation import inference_on_dataset
 
 from fcclip.data.mappers import InferenceMapper
 from fcclip.evaluation import build_evaluator, evaluate, evaluate_test_sets, inference_folder
+from fcclip.evaluation.files import score_label_folders, score_panoptic_files
+from fcclip.evaluation.instance_files import score_instance_files
+from fcclip.evaluation.metrics.semantic import semantic_metrics
+from fcclip.evaluation.origin import Origin
 from tests.evaluation.catalog import Register
 from tests.evaluation.world import Oracle, World, make_world
 
@@ -37,6 +46,96 @@ def test_equals_detectron2s_own_loop(world: World):
     loader = build_detection_test_loader(dataset=records, mapper=InferenceMapper(cfg), num_workers=0)
     theirs = inference_on_dataset(model, loader, build_evaluator(cfg, world.name))
     assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", ["labels", "panoptic", "instances", "images"])
+def test_a_corrected_ground_truth_or_picture_starts_anew(world: World, kind: str, caplog: pytest.LogCaptureFixture):
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Oracle(world, fail_at=3), world.cfg(), world.name)
+    path = world.folder / "instances.json" if kind == "instances" else next((world.folder / kind).glob("*2.png"))
+    path.write_bytes(path.read_bytes())  # the same size, at another time
+    os.utime(path, (1, 1))
+    model = Oracle(world)
+    evaluate(model, world.cfg(), world.name)
+    assert len(model.seen) == 5
+    assert "3 images that were measured with other weights, settings, pictures or ground truth" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["7", "[]", "null", '{"image": 3}', '{"statistics": {}}', "\\xff"])
+def test_a_journal_that_was_damaged_is_done_again(world: World, line: str):
+    expected = evaluate(Oracle(world), world.cfg(), world.name)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Oracle(world, fail_at=3), world.cfg(), world.name)
+    journal = inference_folder(world.cfg(), world.name) / "unfinished" / "rank0.jsonl"
+    with journal.open("ab") as file:
+        file.write(line.encode().decode("unicode_escape").encode("latin-1") + b"\n")
+    model = Oracle(world)
+    assert_equal(evaluate(model, world.cfg(), world.name), expected)
+    assert model.seen == [4, 5]
+    journal.parent.mkdir()
+    journal.write_text(line)
+    assert_equal(evaluate(Oracle(world), world.cfg(), world.name), expected)
+
+
+def test_results_say_what_they_are_of(world: World, tmp_path: Path):
+    weights = tmp_path / "model.pth"
+    weights.write_bytes(b"weights")
+    evaluate(Oracle(world), world.cfg(), world.name, origin=Origin.of_file(weights, 12))
+    folder = inference_folder(world.cfg(), world.name)
+    run = json.loads((folder / "results.json").read_text())["run"]
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert run["checkpoint"] == {"file": str(weights), "sha256": digest}
+    assert run["iteration"] == 12
+    assert run["vocabulary"] == [f"class{k},class{k}s" for k in range(6)]
+    assert run["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert datetime.now(timezone.utc) - datetime.fromisoformat(run["date"]) < timedelta(minutes=10)
+    assert run["configuration"] == world.cfg().dump()
+    markdown = (folder / "results.md").read_text()
+    assert f"Weights: `{weights}` (SHA-256 {digest[:12]}), after 12 iterations" in markdown
+    assert re.search(r"\| class0 +\| ", markdown)
+
+
+def test_confusion_matrix_as_numbers(world: World):
+    results = evaluate(Oracle(world), world.cfg(), world.name)
+    rows = list(csv.reader((inference_folder(world.cfg(), world.name) / "confusion.csv").open()))
+    assert rows[0] == ["predicted / true", *(f"class{k}" for k in range(6))]
+    assert [row[0] for row in rows[1:]] == [*(f"class{k}" for k in range(6)), "(none)"]
+    confusion = np.array([row[1:] for row in rows[1:]], dtype=int)
+    assert semantic_metrics(confusion)["mIoU"] == pytest.approx(results["sem_seg"]["mIoU"])
+
+
+def test_predictions_of_all_kinds_can_be_scored_again(world: World, tmp_path: Path):
+    cfg = world.cfg(PANOPTIC_EXPORT=True, SEMANTIC_EXPORT=True, INSTANCE_EXPORT=True)
+    results = evaluate(Oracle(world), cfg, world.name)
+    folder, panoptic = inference_folder(cfg, world.name), world.folder / "panoptic"
+    truth = Path(MetadataCatalog.get(world.name).panoptic_json)
+    again = score_panoptic_files(truth, panoptic, folder / "panoptic_predictions.json", folder / "panoptic_predictions")
+    assert again["All"]["PQ"] == pytest.approx(results["panoptic_seg"]["PQ"])
+    names = [f"class{k}" for k in range(6)]
+    again = score_label_folders(world.folder / "labels", folder / "semantic_predictions", names, 255)
+    assert again["All"]["mIoU"] == pytest.approx(results["sem_seg"]["mIoU"])
+    again = score_instance_files(world.folder / "instances.json", folder / "instance_predictions.json")
+    for task in ("segm", "bbox"):
+        for metric, value in again[task].items():
+            assert (math.nan if value is None else value) == pytest.approx(results[task][metric], nan_ok=True)
+
+
+def test_the_first_images_are_shown(world: World):
+    shown: dict[str, np.ndarray] = {}
+    evaluate(Oracle(world), world.cfg(), world.name, show=shown.__setitem__)
+    assert list(shown) == [f"{world.name}/{k}" for k in (1, 2, 3, 4)]
+    height, width, channels = shown[f"{world.name}/1"].shape
+    assert (height, channels) == (40, 3)
+    assert width == 3 * world.truth.pictures[0].ids.shape[1] + 12
+    assert shown[f"{world.name}/1"].dtype == np.uint8
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(world: World):
+    model = Oracle(world)
+    (world.folder / "file").write_text("")
+    with pytest.raises(ValueError, match="nothing can be written to the folder"):
+        evaluate(model, world.cfg(), world.name, world.folder / "file" / "results")
+    assert model.seen == []
 
 
 def test_model_is_left_as_it_was(world: World):

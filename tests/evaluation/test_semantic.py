@@ -199,3 +199,11 @@ def test_missing_output_names_the_switch(register: Register):
     evaluator = SemanticEvaluator(register([], stuff_classes=["a"], ignore_label=255))
     with pytest.raises(ValueError, match="SEMANTIC_ON True"):
         evaluator.measure({"file_name": "a.jpg", "sem_seg_file_name": "a.png"}, {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_never_class_0(value: float):
+    scores = torch.zeros(3, 2, 2)
+    scores[1, 0, 0] = value
+    with pytest.raises(LabelMapError, match="semantic scores of the model are NaN or infinite; its weights"):
+        to_label_map(scores, 3)

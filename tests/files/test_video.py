@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fcclip.files.video import VideoError, VideoReader, open_video_writer
+import fcclip.files.video as video
+from fcclip.files.video import VideoError, VideoReader, can_write_h264, open_video_writer
 
 
 def frames(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
@@ -27,8 +28,14 @@ def write_avi(path: Path, pictures: list[np.ndarray]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("with_pyav", [True, False])
 @pytest.mark.parametrize("size", [(64, 48), (101, 77)])
-def test_written_frames_can_be_read_back(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_written_frames_can_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], with_pyav: bool
+) -> None:
+    if with_pyav and not can_write_h264():
+        pytest.skip("PyAV is not installed")
+    monkeypatch.setattr(video, "can_write_h264", lambda: with_pyav)
     path = tmp_path / "new" / "clip.mp4"
     pictures = frames(12, size)
     with open_video_writer(path, 12.5, size) as writer:
@@ -105,7 +112,8 @@ def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
         VideoReader(name)
 
 
-def test_cut_mp4_cannot_be_opened(tmp_path: Path) -> None:
+def test_cut_mp4_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "can_write_h264", lambda: False)  # OpenCV puts the index at the end
     path = tmp_path / "clip.mp4"
     with open_video_writer(path, 10, (64, 48)) as writer:
         for picture in frames(10):
@@ -123,3 +131,44 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         VideoReader(tmp_path / "text.mp4")
     with pytest.raises(VideoError, match="camera 99 cannot be opened"):
         VideoReader(99)
+
+
+def test_browsers_play_what_is_written(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with open_video_writer(tmp_path / "clip.mp4", 10, (64, 48)) as writer:
+        for picture in frames(3):
+            writer.write(picture)
+    with av.open(str(tmp_path / "clip.mp4")) as file:
+        stream = file.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    content = (tmp_path / "clip.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat"), "a browser can start before it has the whole file"
+
+
+def test_frames_that_are_not_evenly_spaced_keep_their_times(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    times = [0.0, 0.04, 0.5, 0.52, 1.0]
+    with open_video_writer(tmp_path / "clip.mp4", 25, (64, 48)) as writer:
+        for picture, time in zip(frames(5), times, strict=True):
+            writer.write(picture, time)
+    with VideoReader(tmp_path / "clip.mp4") as reader:
+        read = [reader.time for _ in reader]
+    assert read == pytest.approx(times, abs=0.002)
+
+
+def test_a_picture_that_is_to_be_turned_is_turned(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, :32] = 255
+    with open_video_writer(path, 10, (64, 48)) as writer:
+        for _ in range(3):
+            writer.write(picture)
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40  # of the header of the track, version 0
+    turned = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30], ">i4")  # 90 degrees clockwise
+    content[matrix : matrix + 36] = turned.tobytes()
+    path.write_bytes(content)
+    with VideoReader(path) as reader:
+        first = next(iter(reader))
+    assert first.shape == (64, 48, 3)
+    assert first[:30].mean() > 200 > 50 > first[34:].mean()

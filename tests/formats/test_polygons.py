@@ -62,13 +62,17 @@ def test_shapes_are_valid() -> None:
         assert area == mask.sum()
 
 
-def test_tolerance_spares_corners_and_loses_no_part() -> None:
+def test_tolerance_spares_corners_and_crumbs() -> None:
     rows, columns = np.mgrid[:200, :200]
     disc = (rows - 100) ** 2 + (columns - 100) ** 2 < 80**2
     disc[5, 5] = disc[190:192, 3:5] = True
+    disc[100, 100] = False
     exact, simple = mask_polygons(disc), mask_polygons(disc, tolerance=1)
-    assert len(simple) == len(exact) == 3
+    assert len(exact) == 3
+    assert sorted(len(polygon.holes) for polygon in exact) == [0, 0, 1]
+    assert [len(polygon.holes) for polygon in simple] == [0, 0], "without the single pixels"
     assert max(len(polygon.outer) for polygon in simple) < 0.2 * max(len(polygon.outer) for polygon in exact)
     filled = fill([polygon.outer for polygon in simple], disc.shape)
     assert (filled & disc).sum() / (filled | disc).sum() > 0.97
-    assert filled[5, 5]
+    assert filled[190, 3]
+    assert len(mask_polygons(np.ones((1, 1), bool), tolerance=5)) == 1, "an object is never lost"

@@ -379,3 +379,41 @@ def test_all_built_in_lists_are_the_default(config: Path) -> None:
     options = parse_arguments(["--input", "unused.jpg", "--random-weights"])
     assert len(add_lists([], options, load_inference_cfg(config))) == 1486
     assert read_model_config(options).MODEL.FC_CLIP.CLIP_MODEL_NAME == "convnext_large_d_320", "as published"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A folder of four frames of the photograph, as it wanders."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB").resize((120, 140)))
+    for number in range(4):
+        Image.fromarray(photograph[: 96 + 2 * number][-96:, :96]).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_objects_of_a_video_are_followed_and_saved(run_demo: RunDemo, clip: Path, tmp_path: Path, capsys):
+    arguments = ("--video-input", clip, "--output", tmp_path / "out.mp4", "--save-tracks", tmp_path / "tracks")
+    assert run_demo(*arguments, "--json", tmp_path / "found.json") == 0
+    with VideoReader(tmp_path / "out.mp4") as reader:
+        assert len(list(reader)) == 4
+    found = json.loads((tmp_path / "found.json").read_text())["results"]
+    assert [result["frame"] for result in found] == [1, 2, 3, 4]
+    assert all(segment["track"] > 0 for result in found for segment in result["segments"])
+    assert sorted(path.name for path in (tmp_path / "tracks/pan_pred/frames").iterdir()) == [
+        "000.png", "001.png", "002.png", "003.png"
+    ]  # fmt: skip
+    assert (tmp_path / "tracks/pred.json").is_file()
+    assert f"{clip}: 4 frames" in capsys.readouterr().out
+
+
+def test_every_second_frame_without_tracks(run_demo: RunDemo, clip: Path, tmp_path: Path):
+    assert run_demo("--video-input", clip, "--json", tmp_path / "found.json", "--every", 2, "--no-tracks") == 0
+    found = json.loads((tmp_path / "found.json").read_text())["results"]
+    assert [result["frame"] for result in found] == [1, 3]
+    assert "track" not in found[0]["segments"][0]
+
+
+def test_tracks_that_cannot_be_saved_are_explained(run_demo: RunDemo, clip: Path, tmp_path: Path, capsys):
+    assert run_demo("--video-input", clip, "--save-tracks", tmp_path / "tracks", "--no-tracks") == 2
+    assert "leave out --no-tracks" in capsys.readouterr().err

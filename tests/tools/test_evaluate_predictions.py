@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcclip.files.panoptic import write_panoptic_png
 from tests.evaluation.panoptic_samples import CHANGES, everything, published, synthetic
-from tests.shared import needs_shared
+from tests.shared import SHARED, needs_shared
 from tools.evaluate_predictions import main
 
 
@@ -129,7 +129,7 @@ def test_segment_without_pixels(files, capsys):
 
 def test_not_a_panoptic_json(files, capsys):
     files["pred_json"].write_text(json.dumps([{"image_id": 1, "bbox": [0, 0, 1, 1]}]))
-    assert 'it has no list "annotations"' in error_of(files, capsys)
+    assert "holds a list, not an object" in error_of(files, capsys)
 
 
 def test_ground_truth_without_categories(files, capsys):
@@ -175,7 +175,7 @@ def test_label_maps(labels, capsys):
         (lambda folder: Image.new("L", (1, 1)).save(folder / "c.png"), "has predictions for 1 images that"),
         (lambda folder: Image.new("L", (4, 1)).save(folder / "b.png"), "b.png: the prediction has (1, 4) pixels"),
         (lambda folder: Image.new("L", (5, 1), 9).save(folder / "b.png"), "b.png: the prediction has label 9"),
-        (lambda folder: Image.new("RGB", (5, 1)).save(folder / "b.png"), "a label map has one integer a pixel"),
+        (lambda folder: Image.new("RGB", (5, 1)).save(folder / "b.png"), "a label map has one integer per pixel"),
         (lambda folder: [path.unlink() for path in folder.iterdir()], "has no label map"),
     ],
 )
@@ -195,3 +195,36 @@ def test_half_of_the_options(files, capsys):
     with pytest.raises(SystemExit):
         run(files)
     assert "give either --gt-json --gt-folder --pred-json --pred-folder or" in capsys.readouterr().err
+
+
+@needs_shared
+def test_video_scores_have_their_names(tmp_path: Path, capsys):
+    sample = SHARED / "parity/video/vps_sample"
+    options = {
+        "gt_json": sample / "panoptic_gt_VIPSeg_val.json",
+        "gt_folder": sample / "panomasksRGB",
+        "pred_json": sample / "prediction/pred.json",
+        "pred_folder": sample / "prediction/pan_pred",
+        "output": tmp_path / "results.json",
+    }
+    assert main(["--video", *(text for key, value in options.items() for text in (_flag(key), str(value)))]) == 0
+    report = json.loads(options["output"].read_text())
+    assert [report[key] for key in ("VPQ", "VPQ_script", "STQ", "STQ_corrected")] == pytest.approx(
+        [58.6951, 61.5835, 47.5966, 52.0400], abs=1e-4
+    )
+    printed = capsys.readouterr().out
+    assert "58.695" in printed
+    assert "as in papers" in printed
+    options["gt_json"] = options["pred_json"]
+    assert main(["--video", *(text for key, value in options.items() for text in (_flag(key), str(value)))]) == 1
+    assert "has no categories" in capsys.readouterr().err
+
+
+def test_video_needs_panoptic_files(capsys):
+    with pytest.raises(SystemExit):
+        main(["--video", "--gt-labels", "a", "--pred-labels", "b", "--names", "c"])
+    assert "--gt-json" in capsys.readouterr().err
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"

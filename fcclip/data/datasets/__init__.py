@@ -1,6 +1,6 @@
 """Every dataset of the project, registered with Detectron2 when this package is imported; no file is touched then."""
 
-from fcclip.data.datasets import ade20k, cityscapes, coco, lvis, mapillary, panoshapes, pascal, zero_shot
+from fcclip.data.datasets import ade20k, cityscapes, coco, lvis, mapillary, panoshapes, pascal, video, zero_shot
 from fcclip.data.datasets.registry import REGISTERED, dataset_root
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "mapillary",
     "panoshapes",
     "pascal",
+    "video",
     "zero_shot",
 ]

@@ -119,7 +119,7 @@ class PanopticLayout(Layout):
     def load(self, root: Path, metadata: Metadata, findings: Findings) -> list[Record]:
         path = root / self.panoptic_json
         content = read_panoptic_json(path)
-        contiguous = _segment_converter(metadata, findings)
+        contiguous = segment_converter(metadata, findings)
         if self.image_suffix is None:
             for id_ in content.images.keys() - content.annotations.keys():
                 findings.problem(IDS, path, f'has no annotation of image {id_!r}, which "images" lists')
@@ -179,7 +179,7 @@ class CityscapesLayout(Layout):
             path.name.removesuffix("_leftImg8bit.png"): path
             for path in sorted((root / self.images).glob("*/*_leftImg8bit.png"))
         }
-        contiguous = _segment_converter(metadata, findings, mark_things=False)
+        contiguous = segment_converter(metadata, findings, mark_things=False)
         records = []
         for annotation in read_panoptic_json(root / self.panoptic_json).annotations.values():
             frame = annotation["image_id"]
@@ -281,7 +281,7 @@ def _split_masks(
     return {stem: path for stem, path in images.items() if not stem.endswith(MASK_ENDING)}, masks
 
 
-def _segment_converter(
+def segment_converter(
     metadata: Metadata, findings: Findings, mark_things: bool = True
 ) -> Callable[[Mapping[str, Any]], Record]:
     """A function that gives a segment's record its contiguous class id and, if asked, says whether it is a thing.

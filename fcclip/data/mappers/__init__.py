@@ -16,6 +16,7 @@ from fcclip.data.mappers.mask_former import (
     MaskFormerPanopticDatasetMapper,
     MaskFormerSemanticDatasetMapper,
 )
+from fcclip.data.mappers.video import VideoInferenceMapper
 from fcclip.data.mappers.zero_shot import ZeroShotMapper
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MaskFormerPanopticDatasetMapper",
     "MaskFormerSemanticDatasetMapper",
     "TrainMapper",
+    "VideoInferenceMapper",
     "ZeroShotMapper",
     "build_train_mapper",
 ]

@@ -95,7 +95,7 @@ def write_split(folder: Path, split: Split, side: int = SIDE, workers: int = 0) 
     render = partial(_write_scene, folder=folder, split=split, side=side)
     annotations = run_jobs(render, range(split.scenes), workers, f"rendering PanoShapes {split.name}", unit="scene")
     images = [{"id": i, "file_name": _stem(i) + ".jpg", "height": side, "width": side} for i in range(split.scenes)]
-    categories = [_category(entry) for entry in split.classes]
+    categories = [panoptic_category(entry) for entry in split.classes]
     objects = [thing for annotation in annotations for thing in annotation.pop("things")]
     numbered = [{**thing, "id": number} for number, thing in enumerate(objects, start=1)]
     things = [category for category in categories if category["isthing"]]
@@ -136,7 +136,8 @@ def _instance(ids: np.ndarray, segment: Mapping[str, Any], image_id: int) -> Rec
     return {**kept, "image_id": image_id, "segmentation": mask}
 
 
-def _category(entry: ShapesClass) -> Record:
+def panoptic_category(entry: ShapesClass) -> Record:
+    """The record of a class in a panoptic JSON file."""
     id_ = dataset_id(entry)
     return {"id": id_, "name": entry.name, "isthing": int(entry.is_thing), "color": list(class_color(id_ - 1))}
 

@@ -78,7 +78,7 @@ def render_scene(
     stuff = [index for index, entry in enumerate(classes) if not entry.is_thing]
     if not things or not stuff:
         raise ValueError("a scene needs at least one thing class and one stuff class")
-    canvas = _Canvas(*_paint_regions(rng, height, width, stuff, classes))
+    canvas = _Canvas(*paint_regions(rng, height, width, stuff, classes))
     for _ in range(rng.integers(objects[0], objects[1] + 1)):
         category = int(rng.choice(things))
         _place_object(rng, canvas, classes[category], category, rng.uniform(*diameter))
@@ -97,7 +97,7 @@ class _Canvas:
         self.areas: dict[int, int] = {}
 
 
-def _paint_regions(
+def paint_regions(
     rng: np.random.Generator, height: int, width: int, stuff: Sequence[int], classes: Sequence[ShapesClass]
 ) -> tuple[np.ndarray, np.ndarray, list[Segment]]:
     """The stuff of a scene: its picture (H, W, 3) float32, ids (H, W) int32 and segments."""
@@ -145,7 +145,7 @@ def _place_object(rng: np.random.Generator, canvas: _Canvas, entry: ShapesClass,
         if np.count_nonzero(mask) >= LEAST_INSIDE * area and _leaves_visible(canvas, window, mask):
             segment = Segment(max(entry.id for entry in canvas.segments) + 1, category, pattern, size)
             canvas.areas[segment.id] = area
-            _cast_shadow(rng, canvas.image, sprite, top, left)
+            cast_shadow(rng, canvas.image, sprite, top, left)
             alpha = sprite.coverage[inside][..., None]
             canvas.image[window] += alpha * (sprite.colors[inside] - canvas.image[window])
             canvas.ids[window][mask] = segment.id
@@ -164,7 +164,7 @@ def _leaves_visible(canvas: _Canvas, window: tuple[slice, slice], mask: np.ndarr
     return True
 
 
-def _cast_shadow(rng: np.random.Generator, image: np.ndarray, sprite: Sprite, top: int, left: int) -> None:
+def cast_shadow(rng: np.random.Generator, image: np.ndarray, sprite: Sprite, top: int, left: int) -> None:
     """Darken the surroundings of an object softly, a little to one side of it."""
     side = len(sprite.coverage)
     margin = max(2, side // 8)
@@ -180,9 +180,19 @@ def _cast_shadow(rng: np.random.Generator, image: np.ndarray, sprite: Sprite, to
 
 def _finish(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Light that changes across the scene, and sensor noise; (H, W, 3) float32 -> uint8."""
-    height, width = image.shape[:2]
+    light = draw_light(rng, *image.shape[:2])
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 10)
+    return expose(image, light, noise)
+
+
+def draw_light(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(H, W, 1) float32 brightness."""
     direction = rng.uniform(0, 2 * np.pi)
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
     light = rng.uniform(0.85, 1.1) + rng.uniform(0, 0.15) * (np.cos(direction) * x + np.sin(direction) * y)
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 10)
-    return (image * light[..., None].astype(np.float32) + noise).clip(0, 255).astype(np.uint8)
+    return light[..., None].astype(np.float32)
+
+
+def expose(image: np.ndarray, light: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The picture that a camera takes: (H, W, 3) float32 -> uint8."""
+    return (image * light + noise).clip(0, 255).astype(np.uint8)

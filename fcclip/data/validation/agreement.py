@@ -12,17 +12,23 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 ZERO_SHOT_MAPPER = "zero_shot"  # the only mapper that hides unseen classes from the model
 
 
-def validate_datasets(cfg: CfgNode) -> None:
-    """Judge all of DATASETS.TRAIN and DATASETS.TEST before a training starts: load them, and compare their classes.
+def validate_datasets(cfg: CfgNode, training: bool = True) -> None:
+    """Judge the datasets before any work starts: load them, and compare their classes.
+
+    Args:
+        cfg: its DATASETS.TEST and, for a training, DATASETS.TRAIN.
+        training: false for an evaluation alone, which needs no training images.
 
     Raises:
         FileNotFoundError: files of a dataset are missing.
         ValueError: a name is unknown, annotations are wrong, or the datasets do not fit each other or the model.
     """
-    require_known([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
-    require_same_classes(cfg.DATASETS.TRAIN)
-    _require_unseen_hidden(cfg)
-    for name in dict.fromkeys((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)):
+    names = [*(cfg.DATASETS.TRAIN if training else ()), *cfg.DATASETS.TEST]
+    require_known(names)
+    if training:
+        require_same_classes(cfg.DATASETS.TRAIN)
+        _require_unseen_hidden(cfg)
+    for name in dict.fromkeys(names):
         DatasetCatalog.get(name)
 
 

@@ -19,6 +19,7 @@ from fcclip.files.panoptic import VOID, rgb_to_id
 
 Record = Mapping[str, Any]
 FILE_KEYS = ("file_name", "pan_seg_file_name", "sem_seg_file_name")
+_LABEL_MODES = ("L", "P", "I", "I;16", "I;16B", "I;16L")  # of Pillow: one integer per pixel
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn the picture by a quarter
 _LISTED = 5  # ids that one message names
 
@@ -58,8 +59,8 @@ def inspect_files(records: Iterable[Record]) -> Findings:
         except OSError:
             return frozenset()
 
-    for record in records:
-        paths = [record[key] for key in FILE_KEYS if record.get(key) is not None]
+    for frame in (frame for record in records for frame in frames_of(record)):
+        paths = [frame[key] for key in FILE_KEYS if frame.get(key) is not None]
         for path in paths:
             folder, name = os.path.split(path)
             if name not in files_in(folder):
@@ -67,6 +68,12 @@ def inspect_files(records: Iterable[Record]) -> Findings:
         if len(set(paths)) < len(paths):
             findings.problem(FILES, paths[0], "is named as the image and as its annotation; they are different files")
     return findings
+
+
+def frames_of(record: Record) -> Sequence[Record]:
+    """The records of the frames of a video; the record of an image is its only one."""
+    frames: Sequence[Record] = record.get("frames", (record,))
+    return frames
 
 
 def inspect_record(record: Record, expectations: Expectations) -> Findings:
@@ -111,8 +118,9 @@ def _inspect_label_map(
     if picture is None:
         return
     _compare_sizes(path, picture.size, size, findings)
-    if picture.mode in ("RGB", "RGBA"):
-        findings.problem(PIXELS, path, f"is a {picture.mode} image; a label map has one channel")
+    if picture.mode not in _LABEL_MODES:
+        message = f"is a {picture.mode} image; a label map has one integer per pixel (grey or palette)"
+        findings.problem(PIXELS, path, message)
     elif picture.pixels is not None:
         values = np.unique(picture.pixels)
         known = values[(values < expectations.classes) & (values != expectations.ignore_label)].tolist()

@@ -17,7 +17,7 @@ from fcclip.data.datasets.registry import read_records
 from fcclip.data.prepare.jobs import run_jobs
 from fcclip.data.validation.agreement import require_known
 from fcclip.data.validation.findings import CHECKS, FILES, IDS, PIXELS, Findings, Problem, refuse
-from fcclip.data.validation.records import Expectations, inspect_files, inspect_record
+from fcclip.data.validation.records import Expectations, frames_of, inspect_files, inspect_record
 
 COUNT, LOADING = "number of images", "loading"
 _PRINTED = 20  # problems of a dataset, and of its classes, that are printed; --json has all
@@ -129,7 +129,8 @@ def check_dataset(name: str, full: bool = False, workers: int = 0, whole: bool =
     there = inspect_files(records)
     # Whether files exist is judged again when each is opened.
     findings.problems += [problem for problem in there.problems if "is named as" in problem.message]
-    for found in run_jobs(partial(inspect_record, expectations=expectations), records, workers, name, unit="image"):
+    images = [frame for record in records for frame in frames_of(record)]
+    for found in run_jobs(partial(inspect_record, expectations=expectations), images, workers, name, unit="image"):
         findings.merge(found)
     return report(
         images=len(records),

@@ -38,7 +38,7 @@ class ContrastivePlan:
 
     Attributes:
         model: open_clip's name of it, or a model description.
-        data: the batches, one a step; its seed is that of the weights as well.
+        data: the batches, one per step; its seed is that of the weights as well.
         learning_rate: its peak; it rises to it in the first tenth of the steps, then falls to 0.
         weight_decay: of matrices and kernels; none for biases, norms and the temperature.
         start: weights to begin with; "" for random ones.

@@ -24,7 +24,7 @@ def count_pairs(first: np.ndarray, second: np.ndarray) -> PairCounts:
     """Count the pairs of labels at the same pixel of two maps.
 
     Neighbouring pixels mostly agree, so runs of equal pairs are found first and only they are sorted: a few bytes of
-    scratch memory a pixel, no table over all labels, and far less time than sorting pixels.
+    scratch memory per pixel, no table over all labels, and far less time than sorting pixels.
 
     Args:
         first, second: integer maps of one shape, values in [0, 2**31).

@@ -25,7 +25,10 @@ BAR_COLOR, FAINT, INK = "#3b6fb6", "#e3e5e8", "#30343b"
 CONFUSION_COLORS = (("#c8553d", "#e08e6d", "#f0c3a8"), ("white", INK, INK))  # of the bars and of the text on them
 PERCENT_PER_LETTER = 0.75  # width of a letter on the bars of confusions
 # The metric of a class that is drawn, by task.
-CLASS_METRIC = {"panoptic_seg": "PQ", "sem_seg": "IoU", "segm": "AP", "bbox": "AP"}
+CLASS_METRIC = {
+    "panoptic_seg": "PQ", "sem_seg": "IoU", "segm": "AP", "bbox": "AP",
+    "video_panoptic": "VPQ", "video_semantic": "IoU", "video_instance": "AP",
+}  # fmt: skip
 
 
 def write_plots(

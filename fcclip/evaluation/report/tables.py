@@ -17,7 +17,10 @@ from fcclip.evaluation.base import ImageEvaluator, Results
 from fcclip.evaluation.class_names import ClassNames
 from fcclip.files.atomic import write_json, write_text
 
-TITLES = {"panoptic_seg": "Panoptic", "sem_seg": "Semantic", "segm": "Instances (masks)", "bbox": "Instances (boxes)"}
+TITLES = {
+    "panoptic_seg": "Panoptic", "sem_seg": "Semantic", "segm": "Instances (masks)", "bbox": "Instances (boxes)",
+    "video_panoptic": "Video, panoptic", "video_semantic": "Video, semantic", "video_instance": "Video, instances",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

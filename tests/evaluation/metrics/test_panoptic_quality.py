@@ -138,3 +138,26 @@ def test_counts_add_up_in_any_order():
     ]
     assert np.allclose(halves[0].counts + halves[1].counts, whole.counts, atol=1e-12)
     assert whole.quality() != quality_of(truth, truth.perturbed(unchanged)).quality()
+
+
+def quality_with_areas(*areas: object) -> float:
+    """PQ of a perfect prediction, the ground truth's areas (800 and 400 pixels) stated as given."""
+    ids = np.zeros((40, 40), np.int32)
+    ids[:20], ids[20:, :20] = 1, 2
+    segments = [{"id": number, "category_id": number} for number in (1, 2)]
+    true = [{**segment, "area": area} for segment, area in zip(segments, areas, strict=True)]
+    quality = PanopticQuality({number: {"name": "", "isthing": 1} for number in (1, 2)})
+    quality.add(count_image(ids, true, ids, segments, {1, 2}))
+    return 100 * quality.quality().pq
+
+
+def test_stated_areas_count_as_in_the_reference():
+    assert quality_with_areas(800, 400) == 100
+    assert quality_with_areas(None, None) == 100
+    assert quality_with_areas(800.9, 400.9) == pytest.approx(99.832, abs=0.001)
+
+
+@pytest.mark.parametrize("area", [0, 10, 99, -5, 10**12, float("nan"), "800", True, [800]])
+def test_areas_that_cannot_be_are_named(area):
+    with pytest.raises(PanopticInputError, match="ground-truth segment 1 has .*; correct the JSON"):
+        quality_with_areas(area, 400)

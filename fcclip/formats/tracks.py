@@ -1,0 +1,90 @@
+"""Tracks of a video: as files in VIPSeg's layout, and as lines for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from fcclip.files.panoptic import measure_segments, write_panoptic_png
+from fcclip.files.video_panoptic import VideoFrame, write_video_panoptic_json
+from fcclip.formats.result import Result
+from fcclip.vocabulary import Vocabulary
+
+
+class TrackFiles:
+    """Writes `pan_pred/<video>/<frame>.png` and, at the end, `pred.json`, as VIPSeg's tools read predictions.
+
+    Colours are tracks, id = R + 256 G + 65536 B; category ids are positions in the vocabulary, which the JSON lists.
+
+    Args:
+        folder: where to.
+        video: its name.
+        vocabulary: the classes.
+    """
+
+    def __init__(self, folder: str | Path, video: str, vocabulary: Vocabulary) -> None:
+        self._folder, self._video, self._vocabulary = Path(folder), video, vocabulary
+        self._frames: list[VideoFrame] = []
+
+    def add(self, result: Result, name: str) -> None:
+        """Write one frame, called `name`.
+
+        Raises:
+            ValueError: it has no tracks.
+        """
+        ids = result.tracks()
+        segments = [
+            {"id": segment.track, "category_id": segment.category_id, "score": segment.score}
+            for segment in result.segments
+        ]
+        write_panoptic_png(self._folder / "pan_pred" / self._video / f"{name}.png", ids)
+        self._frames.append(VideoFrame(f"{name}.png", measure_segments(ids, segments)))
+
+    def close(self) -> None:
+        """Write the JSON file."""
+        categories = [
+            {"id": index, "name": category.name, "isthing": int(category.is_thing)}
+            for index, category in enumerate(self._vocabulary.categories)
+        ]
+        write_video_panoptic_json(self._folder / "pred.json", {self._video: self._frames}, categories)
+
+    def __enter__(self) -> TrackFiles:
+        return self
+
+    def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+@dataclass
+class _Seen:
+    first: int
+    last: int
+    frames: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+
+
+class TrackSummary:
+    """Which object was seen when: "cat 3: frames 12-148"."""
+
+    def __init__(self) -> None:
+        self._objects: dict[int, _Seen] = {}
+
+    def add(self, result: Result, frame: int) -> None:
+        """Note the objects of a frame, given its number."""
+        for segment in result.segments:
+            if segment.is_thing and segment.track is not None:
+                seen = self._objects.setdefault(segment.track, _Seen(frame, frame))
+                seen.last = frame
+                seen.frames += 1
+                seen.names[segment.name] += 1
+
+    def lines(self) -> list[str]:
+        """One line per object, in the order of their ids; it has the name that it had most often."""
+        return [
+            f"{seen.names.most_common(1)[0][0]} {track}: "
+            + (f"frames {seen.first}-{seen.last}" if seen.first != seen.last else f"frame {seen.first}")
+            + (f" ({seen.frames} of them)" if seen.frames < 1 + seen.last - seen.first else "")
+            for track, seen in sorted(self._objects.items())
+        ]

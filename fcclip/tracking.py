@@ -1,0 +1,181 @@
+"""Following objects through a video: what `Segmenter.track` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor
+
+from fcclip.formats.result import Segment
+from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions, VotedFrame
+from fcclip.inference.tracking.tracks import Sighting, TrackBook, TrackOptions, stuff_track
+from fcclip.meta_arch.answers import to_instances, to_segments
+from fcclip.meta_arch.base import OpenVocabularyModel
+from fcclip.meta_arch.fcclip import FCCLIP, Sizes
+from fcclip.meta_arch.vocabularies import EncodedVocabulary
+from fcclip.segmentation import Segmentation
+
+
+class Picture(Protocol):
+    """A frame that the network has seen; see `EncodedPicture` of `fcclip.segmenter`."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+
+    @property
+    def encoded(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """How videos are followed; see MODEL.TRACKING in `fcclip.config`.
+
+    Attributes:
+        tracker: of queries and their classes.
+        tracks: of objects.
+        instance_threshold: instances that score less are dropped.
+    """
+
+    tracker: TrackerOptions = field(default_factory=TrackerOptions)
+    tracks: TrackOptions = field(default_factory=TrackOptions)
+    instance_threshold: float = 0.0
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> TrackingOptions:
+        """The options of MODEL.TRACKING."""
+        node = cfg.MODEL.TRACKING
+        return cls(
+            TrackerOptions(
+                memory_frames=node.MEMORY_FRAMES,
+                memory_votes=node.MEMORY_VOTES,
+                vote_decay=node.VOTE_DECAY,
+                cut_cosine=node.CUT_COSINE,
+                cut_drop=node.CUT_DROP,
+                keep=node.KEEP_FRAMES,
+            ),
+            TrackOptions(
+                accept=node.ACCEPT_COSINE,
+                revive=node.REVIVE_COSINE,
+                revive_margin=node.REVIVE_MARGIN,
+                max_tracks=node.MAX_TRACKS,
+            ),
+        )
+
+
+def can_track(model: OpenVocabularyModel) -> bool:
+    """Whether a model gives what tracks are made of."""
+    return isinstance(model, FCCLIP) and model.panoptic_on
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What has to be kept of a frame until it is given out."""
+
+    image: np.ndarray
+    masks: Tensor  # (Q, h, w) logits
+    queries: Tensor  # (Q, D)
+    sizes: Sizes
+
+
+class TrackedStream(Iterator[Segmentation]):
+    """The segmentations of the frames of a video, one by one; `reset` begins a new shot.
+
+    Args:
+        model: an FC-CLIP with panoptic results.
+        classes: what to find.
+        pictures: the frames, encoded.
+        look_ahead: frames whose votes count before a frame is given out.
+        options: thresholds.
+
+    Raises:
+        ValueError: the model gives no panoptic results.
+    """
+
+    def __init__(
+        self,
+        model: OpenVocabularyModel,
+        classes: EncodedVocabulary,
+        pictures: Iterator[Picture],
+        look_ahead: int,
+        options: TrackingOptions,
+    ) -> None:
+        if not isinstance(model, FCCLIP) or not can_track(model):
+            raise ValueError(
+                "objects are followed on panoptic results, which this model does not give; use an FC-CLIP, and set "
+                "MODEL.MASK_FORMER.TEST.PANOPTIC_ON True"
+            )
+        self._model, self._classes, self._pictures = model, classes, pictures
+        self._tracker: StreamTracker[_Frame] = StreamTracker(replace(options.tracker, look_ahead=look_ahead))
+        self._book = TrackBook(options.tracks)
+        self._instance_threshold = options.instance_threshold
+        self._reset = False
+        self._results = self._follow()
+
+    def __next__(self) -> Segmentation:
+        return next(self._results)
+
+    def reset(self) -> None:
+        """Begin a new shot with the next frame that is read, as at a cut; ids go on, and known objects keep theirs."""
+        self._reset = True
+
+    def _follow(self) -> Iterator[Segmentation]:
+        for picture in self._pictures:
+            if self._reset:
+                self._reset = False
+                yield from map(self._finish, self._tracker.end_shot())
+            yield from map(self._finish, self._tracker.push(self._classified(picture)))
+        yield from map(self._finish, self._tracker.end_shot())
+
+    def _classified(self, picture: Picture) -> TrackedFrame[_Frame]:
+        decoded, sizes = picture.encoded.decoded, picture.encoded.sizes
+        with torch.no_grad():
+            log_probabilities = self._model.classify(decoded, self._classes)[0]
+        queries = decoded.query_embeddings[0]
+        frame = _Frame(picture.image, decoded.mask_logits[0], queries, sizes)
+        return TrackedFrame(queries, log_probabilities, sizes, frame)
+
+    def _finish(self, voted: VotedFrame[_Frame]) -> Segmentation:
+        """The results of a frame by the classes that were voted for, with a track for each segment."""
+        frame, vocabulary = voted.payload, self._classes.vocabulary
+        with torch.no_grad():
+            found = self._model.merge(
+                voted.log_probabilities, frame.masks, frame.sizes, vocabulary.thing_ids, labels_only=True
+            )
+        if voted.begins_shot:
+            self._book.begin_shot()
+        panoptic, segments = to_segments(found, vocabulary, None)
+        instances = None
+        if "instances" in found:
+            instances = to_instances(found["instances"]).best_first(self._instance_threshold)
+        semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
+        tracked = self._with_tracks(segments, found["panoptic_queries"], voted)
+        random = self._model.uses_random_weights
+        return Segmentation(frame.image, vocabulary, panoptic, tracked, instances, semantic, random)
+
+    def _with_tracks(
+        self, segments: Sequence[Segment], queries: Sequence[int], voted: VotedFrame[_Frame]
+    ) -> tuple[Segment, ...]:
+        query_of = dict(zip((segment.id for segment in segments), queries, strict=True))
+        things = [segment for segment in segments if segment.is_thing]
+        tracks = self._book.assign(
+            [
+                Sighting(
+                    segment.category_id,
+                    int(voted.slots[query_of[segment.id]]),
+                    voted.payload.queries[query_of[segment.id]],
+                )
+                for segment in things
+            ]
+        )
+        track_of = {segment.id: track for segment, track in zip(things, tracks, strict=True)}
+        return tuple(
+            replace(segment, track=track_of[segment.id].id, rank=track_of[segment.id].rank)
+            if segment.is_thing
+            else replace(segment, track=stuff_track(segment.category_id))
+            for segment in segments
+        )
