@@ -51,11 +51,8 @@ def load_cfg(config_file: str | Path, opts: Sequence[str] = ()) -> CfgNode:
         FileNotFoundError: there is no such file.
         ConfigError: a key is unknown, or a value does not fit its key; one sentence.
     """
-    path = find_config(config_file)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no configuration file {path}")
     cfg = get_cfg()
-    cfg.merge_from_file(str(path))
+    cfg.merge_from_file(find_config(config_file))
     cfg.merge_from_list(list(opts))
     validate(cfg)
     return cfg

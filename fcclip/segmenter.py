@@ -249,7 +249,7 @@ class Segmenter:
             FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
             PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if isinstance(images, ImageLike | EncodedPicture | bytes) or not isinstance(images, Iterable):
+        if isinstance(images, ImageLike | EncodedPicture | bytes | bytearray) or not isinstance(images, Iterable):
             return next(self.stream([images], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
         results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))

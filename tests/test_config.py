@@ -13,7 +13,7 @@ from fcclip.files.config_checks import CHOICES, validate
 from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS, ZERO_SHOT_TEMPLATES
 from fcclip.modeling.deformable.backends import BACKENDS
 from fcclip.modeling.zero_shot.loss import LOSSES
-from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY, tiny_cfg
+from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY, tiny_cfg, tiny_model
 
 TEST_SETS = {
     "ade20k": ("openvocab_ade20k_panoptic_val", (1, 1, 1), (800, 1333)),
@@ -83,7 +83,7 @@ def test_keys_are_added_as_in_published_scripts() -> None:
 
 def test_every_key_has_a_line_of_meaning() -> None:
     """Each leaf that the project adds is explained where it is set, on its line or the one above."""
-    lines = Path(fcclip.config.__file__).read_text().splitlines()
+    lines = Path(fcclip.config.__file__).read_text().partition("def add_maskformer2_config")[2].splitlines()
     bare = [
         line.strip()
         for above, line in pairwise(lines)
@@ -160,3 +160,8 @@ def test_a_model_that_is_asked_for_nothing_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="nothing is asked for"):
         validate(cfg)
+
+
+def test_a_decoder_that_nobody_registered_is_named() -> None:
+    with pytest.raises(ValueError, match=r'TRANSFORMER_DECODER_NAME is "nope"; choose one of MultiScaleMasked'):
+        tiny_model(MODEL__MASK_FORMER__TRANSFORMER_DECODER_NAME="nope")

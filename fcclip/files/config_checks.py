@@ -90,14 +90,24 @@ def validate(cfg: CfgNode) -> None:
         if _value(cfg, name) < 1:
             raise ConfigError(f"{name} is {_value(cfg, name)}; it must be at least 1")
     _check_pixel_statistics(cfg)
-    _check_registered("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY)
-    _check_registered("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
+    check_registered("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY)
+    check_registered("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
     try:
         torch.device(cfg.MODEL.DEVICE)
     except RuntimeError:
         raise ConfigError(f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}"; choose cpu, cuda, cuda:1 or mps') from None
     if cfg.MODEL.META_ARCHITECTURE == "FCCLIP":
         _check_mask_generator(cfg)
+
+
+def check_registered(key: str, name: str, registry: Registry) -> None:
+    """Refuse a name that a registry does not know.
+
+    Raises:
+        ConfigError: it does not; names the key and what is known.
+    """
+    if name not in registry:
+        raise ConfigError(f'{key} is "{name}"; choose one of {", ".join(sorted(known for known, _ in registry))}')
 
 
 def _check_pixel_statistics(cfg: CfgNode) -> None:
@@ -111,8 +121,8 @@ def _check_pixel_statistics(cfg: CfgNode) -> None:
 
 def _check_mask_generator(cfg: CfgNode) -> None:
     head, mask_former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
-    _check_registered("MODEL.SEM_SEG_HEAD.NAME", head.NAME, SEM_SEG_HEADS_REGISTRY)
-    _check_registered("MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME", head.PIXEL_DECODER_NAME, SEM_SEG_HEADS_REGISTRY)
+    check_registered("MODEL.SEM_SEG_HEAD.NAME", head.NAME, SEM_SEG_HEADS_REGISTRY)
+    check_registered("MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME", head.PIXEL_DECODER_NAME, SEM_SEG_HEADS_REGISTRY)
     if mask_former.HIDDEN_DIM % mask_former.NHEADS:
         raise ConfigError(
             f"MODEL.MASK_FORMER.HIDDEN_DIM is {mask_former.HIDDEN_DIM}, which is not a multiple of NHEADS, "
@@ -127,11 +137,6 @@ def _check_mask_generator(cfg: CfgNode) -> None:
         raise ConfigError(
             "nothing is asked for; set one of MODEL.MASK_FORMER.TEST.SEMANTIC_ON, INSTANCE_ON, PANOPTIC_ON"
         )
-
-
-def _check_registered(key: str, name: str, registry: Registry) -> None:
-    if name not in registry:
-        raise ConfigError(f'{key} is "{name}"; choose one of {", ".join(sorted(known for known, _ in registry))}')
 
 
 def _value(cfg: CfgNode, name: str) -> Any:

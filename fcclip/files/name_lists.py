@@ -85,6 +85,9 @@ def parse_name_list(text: str) -> NameList:
     pairs = [match.groups() for line in lines if (match := _COLUMNS.fullmatch(line))]
     if pairs and len(pairs) == len(lines):
         return _by_number([(int(number), _names_of_row(row)) for number, row in pairs])
+    pairs = [match.groups() for line in lines if (match := _NUMBERED.fullmatch(line))]
+    if len(lines) > 1 and len(pairs) == len(lines):  # as in the published lists: what is after the colon is kept
+        return _by_number([(int(number), string) for number, string in pairs])
     parts = [part for line in lines for part in line.split(";") if part.strip()]
     pairs = [match.groups() for part in parts if (match := _NUMBERED.fullmatch(part))]
     if pairs and len(pairs) < len(parts):

@@ -9,6 +9,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
+from fcclip.files.config_checks import check_registered
 from fcclip.modeling.decoded import QueryMasks
 from fcclip.modeling.transformer_decoder import TRANSFORMER_DECODER_REGISTRY
 from fcclip.text import TextClassifier
@@ -38,7 +39,9 @@ class FCCLIPHead(nn.Module):
                 'set it to "multi_scale_pixel_decoder"'
             )
         pixel_decoder = SEM_SEG_HEADS_REGISTRY.get(head.PIXEL_DECODER_NAME)
-        predictor = TRANSFORMER_DECODER_REGISTRY.get(mask_former.TRANSFORMER_DECODER_NAME)
+        name = mask_former.TRANSFORMER_DECODER_NAME
+        check_registered("MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME", name, TRANSFORMER_DECODER_REGISTRY)
+        predictor = TRANSFORMER_DECODER_REGISTRY.get(name)
         return {
             "pixel_decoder": pixel_decoder(cfg, {name: input_shape[name] for name in head.IN_FEATURES}),
             "predictor": predictor(cfg, head.CONVS_DIM),

@@ -47,7 +47,7 @@ def test_the_same_picture_gives_the_same_result_in_whichever_way_it_is_given(
             assert np.array_equal(first.semantic, other.semantic)
 
 
-@pytest.mark.parametrize("thing", [3, b"a.png", np.float64(3), None])
+@pytest.mark.parametrize("thing", [3, b"a.png", bytearray(b"a.png"), np.float64(3), np.array(3.0), None])
 def test_what_is_no_picture_is_one_sentence(segmenter: Segmenter, thing: object) -> None:
     with pytest.raises((TypeError, ValueError), match="an image is "):
         segmenter.predict(thing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -34,8 +33,6 @@ __all__ = [
     "build_train_mapper",
 ]
 
-logger = logging.getLogger(__name__)
-
 TRAIN_MAPPERS: dict[str, type[TrainMapper] | type[ZeroShotMapper]] = {
     "coco_panoptic_lsj": COCOPanopticNewBaselineDatasetMapper,
     "coco_instance_lsj": COCOInstanceNewBaselineDatasetMapper,
@@ -47,9 +44,15 @@ TRAIN_MAPPERS: dict[str, type[TrainMapper] | type[ZeroShotMapper]] = {
 
 
 def build_train_mapper(cfg: CfgNode) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The mapper of INPUT.DATASET_MAPPER_NAME; Detectron2's own for any other name, as published."""
+    """The mapper of INPUT.DATASET_MAPPER_NAME; "detectron2" is Detectron2's own.
+
+    Raises:
+        ValueError: there is no such mapper.
+    """
     name = cfg.INPUT.DATASET_MAPPER_NAME
     if name in TRAIN_MAPPERS:
         return TRAIN_MAPPERS[name](cfg, True)
-    logger.warning("INPUT.DATASET_MAPPER_NAME %r is none of %s: Detectron2's mapper is used", name, [*TRAIN_MAPPERS])
+    if name != "detectron2":
+        known = ", ".join([*TRAIN_MAPPERS, "detectron2"])
+        raise ValueError(f'INPUT.DATASET_MAPPER_NAME is "{name}"; choose one of {known}')
     return DatasetMapper(cfg, True)

@@ -172,11 +172,13 @@ def test_published_steps_in_the_published_order(cfg):
     assert steps["mask_former_semantic"][-1] == T.RandomFlip.__name__
 
 
-def test_wrong_use_is_explained(cfg, tmp_path, caplog):
+def test_wrong_use_is_explained(cfg, tmp_path):
     with pytest.raises(ValueError, match="instance annotations, which the mapper mask_former_semantic"):
         run(cfg, "mask_former_semantic", write_record(tmp_path, "semantic", "instance"))
     with pytest.raises(ValueError, match="training samples only"):
         TRAIN_MAPPERS["mask_former_semantic"](cfg, False)
     cfg.INPUT.DATASET_MAPPER_NAME = "coco_panoptic_ljs"
+    with pytest.raises(ValueError, match='is "coco_panoptic_ljs"; choose one of coco_panoptic_lsj, .*, detectron2'):
+        build_train_mapper(cfg)
+    cfg.INPUT.DATASET_MAPPER_NAME = "detectron2"
     assert type(build_train_mapper(cfg)).__name__ == "DatasetMapper"
-    assert "coco_panoptic_ljs" in caplog.text
