@@ -47,6 +47,7 @@ LARGEST_REQUEST = 256 << 20  # bytes
 LARGEST_IMAGE = 512 << 20
 TIMEOUT = 60  # seconds, to fetch a picture
 LOCAL_FILES = "/data/local-files/"
+DOTS_OF_PERSONAL_TOKEN = 2  # a JSON web token; legacy tokens have none
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Pictures:
 
     Attributes:
         label_studio: address of Label Studio; pictures are fetched from there only, and the key is sent there only.
-        key: an access token of Label Studio; "" for none.
+        key: an access token of Label Studio, personal or legacy; "" for none.
         folder: root of Label Studio's local files, or None.
     """
 
@@ -140,9 +141,22 @@ class Pictures:
         url = urljoin(self.label_studio, address)
         if urlsplit(url)[:2] != urlsplit(self.label_studio)[:2]:
             raise ValueError(f"{address} is not on {self.label_studio}; pictures are fetched from nowhere else")
-        request = Request(url, headers={"Authorization": f"Token {self.key}"} if self.key else {})
-        with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as response:
-            return _decode(response.read(LARGEST_IMAGE))
+        return _decode(_open(Request(url, headers=self._authorization())))
+
+    def _authorization(self) -> dict[str, str]:
+        """The header that lets us in: a legacy token is sent as it is, a personal one buys a short-lived one."""
+        if self.key.count(".") != DOTS_OF_PERSONAL_TOKEN:
+            return {"Authorization": f"Token {self.key}"} if self.key else {}
+        body = json.dumps({"refresh": self.key}).encode()
+        url = urljoin(self.label_studio, "/api/token/refresh")
+        answer = json.loads(_open(Request(url, body, {"Content-Type": "application/json"})))
+        return {"Authorization": f"Bearer {answer['access']}"}
+
+
+def _open(request: Request) -> bytes:
+    with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as response:
+        data: bytes = response.read(LARGEST_IMAGE)
+    return data
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -198,6 +212,8 @@ class Backend:
             return {"results": self.predict(body), "model_version": MODEL_VERSION}
         if path == "/versions":
             return {"versions": [MODEL_VERSION]}
+        if path == "/webhook":  # Label Studio tells of annotations, from which a model could learn
+            return {"status": "nothing is trained here"}
         raise LookupError(path)
 
     def predict(self, body: dict[str, Any]) -> list[dict[str, Any]]:

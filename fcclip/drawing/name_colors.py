@@ -52,7 +52,7 @@ COLOR_WORDS = {
     "sea": (0.60, 0.12, 240),
     "grass": (0.70, 0.17, 135),
     "tree": (0.50, 0.12, 148),
-    "snow": (0.94, 0.02, 240),
+    "snow": (0.86, 0.05, 235),
     "sand": (0.84, 0.07, 85),
     "road": (0.55, 0.02, 300),
 }
@@ -91,13 +91,19 @@ def vocabulary_colors(names: tuple[str, ...], palette: Palette = "names") -> tup
     colors: list[RGB] = [(0, 0, 0)] * len(names)
     for count, index in enumerate(order):
         points = np.array([_to_oklab(*candidate) for candidate in candidates[index]])
-        gaps = np.linalg.norm(points[:, None] - taken[None, :count], axis=-1).min(axis=1, initial=np.inf)
+        gaps = _distances(points, taken[:count]).min(axis=1, initial=np.inf)
         far = np.flatnonzero(gaps >= wanted)
         chosen = int(far[0]) if far.size else int(gaps.argmax())
         taken[count] = points[chosen]
         lightness, chroma, hue = candidates[index][chosen]
         colors[index] = oklch_to_rgb(lightness, chroma, math.radians(hue))
     return tuple(colors)
+
+
+def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N, 3) and (M, 3) points -> (N, M)."""
+    squares = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1) - 2 * first @ second.T
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
 def _candidates(name: str) -> list[tuple[float, float, float]]:

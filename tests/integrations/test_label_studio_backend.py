@@ -44,11 +44,18 @@ class LabelStudio(BaseHTTPRequestHandler):
             self.send_header("Location", "http://example.invalid/")
             self.end_headers()
             return
-        allowed = self.headers.get("Authorization") == f"Token {KEY}"
+        allowed = self.headers.get("Authorization") in (f"Token {KEY}", "Bearer short-lived")
         self.send_response(200 if allowed else 401)
         self.end_headers()
         if allowed:
             self.wfile.write(encode(scene()))
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        allowed = self.path == "/api/token/refresh" and asked == {"refresh": "a.personal.token"}
+        self.send_response(200 if allowed else 401)
+        self.end_headers()
+        self.wfile.write(b'{"access": "short-lived"}')
 
     def log_message(self, *_: Any) -> None:
         """Keep the test's output clean."""
@@ -95,6 +102,7 @@ def test_health_and_setup(addresses: tuple[str, str]) -> None:
     with pytest.raises(HTTPError) as caught:
         ask(url, "/setup", {"schema": "<View><Image name='a' value='$a'/></View>"})
     assert "BrushLabels or PolygonLabels" in caught.value.read().decode()
+    assert ask(url, "/webhook", {"action": "ANNOTATION_CREATED"}) == {"status": "nothing is trained here"}
     with pytest.raises(HTTPError, match="404"):
         ask(url, "/nothing")
 
@@ -144,6 +152,16 @@ def test_pictures_come_from_label_studio_only(addresses: tuple[str, str]) -> Non
             predict(url, config(), address)
         assert caught.value.code == 400
         assert message in caught.value.read().decode()
+
+
+def test_personal_tokens_are_exchanged(addresses: tuple[str, str]) -> None:
+    _, studio = addresses
+    found = script.Pictures(studio, "a.personal.token").read("/data/upload/1/scene.png")
+    assert np.array_equal(found, scene())
+    with pytest.raises(OSError, match="401"):
+        script.Pictures(studio, "another.personal.token").read("/data/upload/1/scene.png")
+    with pytest.raises(OSError, match="401"):
+        script.Pictures(studio).read("/data/upload/1/scene.png")
 
 
 def test_requests_that_are_none(addresses: tuple[str, str]) -> None:
