@@ -40,6 +40,7 @@ from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, Track
 from fcclip.inference.tracking.tracks import STUFF_OFFSET, Sighting, TrackBook, stuff_track
 from fcclip.inference.tracking.tubes import FrameSize, PanopticTubes
 from fcclip.inference.tracking.votes import Votes
+from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.segmenter import EncodedPicture
 from fcclip.tracking import TrackedStream, TrackingOptions
 
@@ -57,10 +58,16 @@ class Bench:
     classes: Any
 
     @classmethod
-    def of(cls, model: str, device: str | None) -> Bench:
-        segmenter = Segmenter.from_pretrained(model, ("MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False"), device)
+    def of(cls, model: str, device: str | None, side: int) -> Bench:
+        opts = ("MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False", "INPUT.MIN_SIZE_TEST", str(side))
+        segmenter = Segmenter.from_pretrained(model, opts, device)
         names = Vocabulary(tuple(Category((entry.name,), entry.is_thing) for entry in CLASSES))
         return cls(segmenter, segmenter.encode_vocabulary(names).to(segmenter.model.device))
+
+    @property
+    def model(self) -> FCCLIP:
+        assert isinstance(self.segmenter.model, FCCLIP)
+        return self.segmenter.model
 
     def encode(self, record: Record) -> list[EncodedPicture]:
         """What the network says of the frames of a clip."""
@@ -68,14 +75,12 @@ class Bench:
 
     def log_probabilities(self, picture: EncodedPicture) -> torch.Tensor:
         with torch.no_grad():
-            return self.segmenter.model.classify(picture.encoded.decoded, self.classes)[0]
+            return self.model.classify(picture.encoded.decoded, self.classes)[0]
 
     def merge(self, picture: EncodedPicture, log_probabilities: torch.Tensor) -> dict[str, Any]:
         encoded, things = picture.encoded, self.classes.vocabulary.thing_ids
         with torch.no_grad():
-            return self.segmenter.model.merge(
-                log_probabilities, encoded.decoded.mask_logits[0], encoded.sizes, things, True
-            )
+            return self.model.merge(log_probabilities, encoded.decoded.mask_logits[0], encoded.sizes, things, True)
 
 
 def frame_by_frame(bench: Bench, pictures: Sequence[EncodedPicture]) -> Found:
@@ -124,7 +129,7 @@ def whole_video(bench: Bench, pictures: Sequence[EncodedPicture]) -> Found:
         matcher.remember(decoded.query_embeddings[0][order])
         votes.add(bench.log_probabilities(picture)[order])
         masks.append(decoded.mask_logits[0][order])
-    model, sizes = bench.segmenter.model, pictures[0].encoded.sizes
+    model, sizes = bench.model, pictures[0].encoded.sizes
     tubes = PanopticTubes(
         votes.mean(),
         FrameSize(sizes.padded, sizes.image, sizes.output),
@@ -308,11 +313,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="sets of clips (default: all three)")
     parser.add_argument("--stream-frames", type=int, default=2000, help="of the speed part (default: %(default)s)")
     parser.add_argument("--device", help="default: the GPU where there is one")
-    parser.add_argument(
-        "--output", type=Path, default=Path("output/video_claims"), help="folder (default: %(default)s)"
-    )
+    parser.add_argument("--output", type=Path, default=Path("output/video_claims"), help="default: %(default)s")
+    parser.add_argument("--side", type=int, default=256, help="pixels, of frames in the network (default: %(default)s)")
     options = parser.parse_args(arguments)
-    bench = Bench.of(options.model, options.device)
+    bench = Bench.of(options.model, options.device, options.side)
     if "table" in options.parts:
         results = [measure(bench, dataset) for dataset in options.sets]
         write_json(options.output / "results.json", dict(zip(options.sets, results, strict=True)), indent=2)
