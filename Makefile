@@ -17,6 +17,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOWEST := .venv-lowest
 
 DEMO_OUTPUT := demo_output
+DEMO_CLIP := --seed 3 --width 256 --height 256 --frames 40
+DEMO_CLIP_VOCABULARY := blue triangle; cyan star; blue hourglass; red ring; white star; grass=stuff; brick=stuff; water=stuff; snow=stuff
 DEMO_SCENE := --seed 72 --width 384 --height 384
 # Red stars and hearts of any colour were not in the training of the masks. Not all of these are in the scene.
 DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; grass=stuff; gravel=stuff; snow=stuff; water=stuff
@@ -24,7 +26,7 @@ DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; g
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scene photograph test test-lowest lint format bench
+.PHONY: help setup demo demo-video scene photograph test test-lowest lint format bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -49,6 +51,11 @@ photograph: export IMAGE := $(IMAGE)
 photograph: export NAMES := $(NAMES)
 photograph: $(RUNTIME)
 	$(BIN)/fcclip segment "$$IMAGE" --model $(MODEL) --output $(DEMO_OUTPUT)/ $${NAMES:+--vocabulary "$$NAMES"}
+
+demo-video: $(RUNTIME)  ## follow objects through a rendered clip, offline; into demo_output/
+	$(BIN)/python -m fcclip.data.panoshapes $(DEMO_OUTPUT)/clip.mp4 $(DEMO_CLIP)
+	$(BIN)/fcclip video $(DEMO_OUTPUT)/clip.mp4 --model panoshapes --output $(DEMO_OUTPUT)/followed.mp4 \
+	    --vocabulary "$(DEMO_CLIP_VOCABULARY)"
 
 test: $(DEVELOPMENT)  ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8

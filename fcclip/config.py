@@ -217,17 +217,17 @@ def _add_video_keys(cfg: CfgNode) -> None:
     cfg.MODEL.MASK_FORMER.REID_BRANCH = True  # unused; published files set it
     for name in ("TRACKER", "REFINER", "CL_PLUGIN"):  # unused; of trained models
         cfg.MODEL[name] = CfgNode(new_allowed=True)
-    cfg.INPUT.SAMPLING_FRAME_NUM = 2  # unused, as are the next four: training on videos
-    cfg.INPUT.SAMPLING_FRAME_RANGE = 20
-    cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False
-    cfg.INPUT.SAMPLING_FRAME_RATIO = 1.0
-    cfg.INPUT.AUGMENTATIONS = []
-    cfg.DATASETS.OV = True  # unused, as are the next five: a dataset's metadata says what it is
-    cfg.DATASETS.TEST2TRAIN = [None]
-    cfg.DATASETS.DATASET_RATIO = [1.0]
-    cfg.DATASETS.DATASET_NEED_MAP = [False]
-    cfg.DATASETS.DATASET_TYPE = ["video_instance"]
-    cfg.DATASETS.DATASET_TYPE_TEST = ["video_instance"]
+    cfg.INPUT.SAMPLING_FRAME_NUM = 2  # unused; training on videos
+    cfg.INPUT.SAMPLING_FRAME_RANGE = 20  # unused; training on videos
+    cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False  # unused; training on videos
+    cfg.INPUT.SAMPLING_FRAME_RATIO = 1.0  # unused; training on videos
+    cfg.INPUT.AUGMENTATIONS = []  # unused; training on videos
+    cfg.DATASETS.OV = True  # unused; published files set it
+    cfg.DATASETS.TEST2TRAIN = [None]  # unused; published files set it
+    cfg.DATASETS.DATASET_RATIO = [1.0]  # unused; training on several datasets
+    cfg.DATASETS.DATASET_NEED_MAP = [False]  # unused; training on several datasets
+    cfg.DATASETS.DATASET_TYPE = ["video_instance"]  # unused; a dataset's metadata says what it is
+    cfg.DATASETS.DATASET_TYPE_TEST = ["video_instance"]  # unused; a dataset's metadata says what it is
 
 
 def _add_mask_former_keys(cfg: CfgNode) -> None:

@@ -33,6 +33,8 @@ CHOICES = {
     "INPUT.RESIZING_TEST": ("pillow", "opencv"),
     "MODEL.FC_CLIP.INFERENCE_DTYPE": DTYPE_NAMES,
     "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE": DTYPE_NAMES,
+    "MODEL.FC_CLIP.VOID_MERGE_MODE": ("coco", "mean", "max"),
+    "MODEL.MASK_FORMER.TEST.TASK": ("vps", "vis", "vss"),
     "MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION": ("auto", "torch", "native", "triton"),
     "MODEL.SEM_SEG_HEAD.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN"),
     "MODEL.ZERO_SHOT.ENCODER": ("prompt_tuned", "fine_tuned", "fixed"),
@@ -96,7 +98,7 @@ def validate(cfg: CfgNode) -> None:
         torch.device(cfg.MODEL.DEVICE)
     except RuntimeError:
         raise ConfigError(f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}"; choose cpu, cuda, cuda:1 or mps') from None
-    if cfg.MODEL.META_ARCHITECTURE == "FCCLIP":
+    if cfg.MODEL.META_ARCHITECTURE in ("FCCLIP", "MinVIS_OV"):
         _check_mask_generator(cfg)
 
 
