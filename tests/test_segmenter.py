@@ -1,6 +1,8 @@
 """The Python interface on a tiny model: same numbers as the model itself, and clear errors."""
 
+import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from fcclip import Vocabulary
 from fcclip.files.images import UnreadableImageError
 from fcclip.meta_arch.fcclip import FCCLIP
-from fcclip.segmenter import Segmenter
+from fcclip.segmenter import PicturesFailedError, Segmenter
 from tests.tiny import CLIP_DESCRIPTIONS, tiny_model, write_tiny_config
 
 NAMES = "cat,kitten; forklift; sky=stuff"
@@ -57,12 +59,105 @@ def test_result_is_that_of_the_model(segmenter: Segmenter, model: FCCLIP) -> Non
     assert np.array_equal(result.semantic, expected["sem_seg"].argmax(dim=0).numpy())
     instances = expected["instances"]
     assert result.instances is not None
-    assert np.array_equal(result.instances.masks, instances.pred_masks.numpy())
-    assert np.allclose(result.instances.scores, instances.scores.numpy())
+    order = [place for place in (-instances.scores).argsort(stable=True) if instances.scores[place] >= 0.05]
+    assert np.array_equal(result.instances.masks, instances.pred_masks[order].numpy())
+    assert np.allclose(result.instances.scores, instances.scores[order].numpy())
     assert len(result.segments) > 0
     assert len(result.instances) > 0
     assert all(0 < segment.score <= 1 for segment in result.segments)
     assert result.random_weights
+
+
+def test_a_segment_says_why(segmenter: Segmenter) -> None:
+    result = segmenter.predict(picture())
+    rows = segmenter.embed_text(["cat", "kitten", "forklift", "sky"])
+    for segment in result.segments:
+        assert np.array_equal(segment.mask, result.panoptic == segment.id)
+        assert [score.score for score in segment.scores] == sorted((s.score for s in segment.scores), reverse=True)
+        assert segment.scores[0].name == segment.name
+        assert segment.scores[0].score == pytest.approx(segment.score, abs=1e-5)
+        assert sum(score.in_vocabulary for score in segment.scores) == pytest.approx(1, abs=1e-5)
+        assert segment.embedding is not None
+        assert np.linalg.norm(segment.embedding) == pytest.approx(1, abs=1e-5)
+        # CLIP's own probabilities are those of its embedding and the names; of a class the best name counts.
+        scale = segmenter.model.backbone.clip_model.logit_scale.exp().clamp(max=100).item()
+        logits = scale * rows @ segment.embedding
+        logits = np.array([logits[:2].max(), logits[2], logits[3]])
+        expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        for score in segment.scores:
+            assert score.out_of_vocabulary == pytest.approx(expected[score.category_id], abs=1e-4)
+
+
+def test_an_encoded_picture_is_asked_again_without_the_network(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture()
+    expected = [segmenter.predict(image, vocabulary=names) for names in ("dog; sky=stuff", NAMES)]
+    encoded = segmenter.encode(image)
+    monkeypatch.setattr(segmenter.model.backbone, "forward", lambda *_: pytest.fail("the network ran again"))
+    found = [segmenter.predict(encoded, vocabulary=names) for names in ("dog; sky=stuff", NAMES)]
+    for one, other in zip(expected, found, strict=True):
+        assert np.array_equal(one.panoptic, other.panoptic)
+        assert np.array_equal(one.semantic, other.semantic)
+        assert one.vocabulary == other.vocabulary
+    assert segmenter.vocabulary == Vocabulary.from_string(NAMES), "an argument is for one call"
+
+
+def test_instances_come_best_first_and_the_threshold_can_be_lowered(segmenter: Segmenter) -> None:
+    def scores() -> list[float]:
+        found = segmenter.predict(picture()).instances
+        assert found is not None
+        return found.scores.tolist()
+
+    some = scores()
+    segmenter.instance_threshold = 0
+    every = scores()
+    assert every == sorted(every, reverse=True)
+    assert some == [score for score in every if score >= 0.05]
+
+
+def test_a_vocabulary_that_fails_leaves_the_old_one(segmenter: Segmenter, model: FCCLIP) -> None:
+    with pytest.raises(ValueError, match="too long for CLIP"):
+        segmenter.set_vocabulary("dog; " + "a b c d e f g h " * 12)
+    assert segmenter.vocabulary == model.vocabulary == Vocabulary.from_string(NAMES)
+    assert {segment.name for segment in segmenter.predict(picture()).segments} <= {"cat", "forklift", "sky"}
+
+
+def test_threads_with_vocabularies_of_their_own(segmenter: Segmenter) -> None:
+    image = picture()
+    vocabularies = [f"class {index}; sky=stuff" for index in range(6)]
+    expected = [segmenter.predict(image, vocabulary=names).to_dict() for names in vocabularies]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda names: segmenter.predict(image, vocabulary=names).to_dict(), vocabularies))
+    assert found == expected
+
+
+def test_a_stream_keeps_its_own_copy_of_a_frame(segmenter: Segmenter) -> None:
+    """A camera fills one buffer again and again."""
+    buffer = picture(seed=0)
+
+    def frames() -> Iterator[np.ndarray]:
+        for seed in range(3):
+            buffer[:] = picture(seed=seed)
+            yield buffer
+
+    for seed, result in enumerate(segmenter.stream(frames(), batch_size=3)):
+        assert np.array_equal(result.image, picture(seed=seed))
+
+
+def test_one_bad_picture_leaves_the_others_their_results(segmenter: Segmenter, tmp_path: Path) -> None:
+    with pytest.raises(PicturesFailedError, match=r"1 of 3 pictures failed, first number 2: .*none\.jpg") as failed:
+        segmenter.predict([picture(), tmp_path / "none.jpg", picture(seed=1)], batch_size=2)
+    assert [result is None for result in failed.value.results] == [False, True, False]
+    told: dict[int, Exception] = {}
+    stream = segmenter.stream([tmp_path / "none.jpg", picture()], on_error=told.__setitem__)
+    assert [result is None for result in stream] == [True, False]
+    assert isinstance(told[0], FileNotFoundError)
+
+
+def test_a_segmenter_can_be_pickled(segmenter: Segmenter) -> None:
+    copy = pickle.loads(pickle.dumps(segmenter))
+    assert np.array_equal(copy.predict(picture()).panoptic, segmenter.predict(picture()).panoptic)
 
 
 def test_every_kind_of_image(segmenter: Segmenter, tmp_path: Path) -> None:
