@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from fcclip.clip.loading import CLIP_PREFIX, load_clip
+from fcclip.clip.loading import load_clip
 from fcclip.clip.paged_weights import PagedWeights
 from fcclip.clip.text_tower import embedding_width, encode_text, text_parameters, text_tower, text_weights
 from fcclip.files.cache import TextCache

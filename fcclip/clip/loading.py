@@ -14,7 +14,6 @@ from torch import nn
 from fcclip.files.checkpoints import CLIP_PREFIX, is_torchscript_archive, read_state_dict
 from fcclip.files.hub import patient_only_with_network
 
-CLIP_PREFIX = "backbone.clip_model."  # of the CLIP among the tensors of a model
 HUB_PREFIX = "hf-hub:"
 HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_TAG = "openai"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fcclip.commands.errors import add_debug_flag
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES
+from fcclip.engine.errors import add_debug_flag
 from fcclip.formats.registry import FORMATS
 
 DEFAULT_CONFIG = "coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"  # below configs/

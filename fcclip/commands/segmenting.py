@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from fcclip.commands.errors import run_command
 from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_pictures
@@ -18,6 +17,7 @@ from fcclip.commands.results import Demo, Report
 from fcclip.config import CfgNode, load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.drawing.window import Window
+from fcclip.engine.errors import run_command
 from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.video import VideoError
