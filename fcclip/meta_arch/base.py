@@ -164,6 +164,19 @@ class OpenVocabularyModel(nn.Module, ABC):
         return None
 
 
+def require_numbers(what: str, values: Tensor) -> None:
+    """Refuse NaN and infinity, of which a comparison would silently make a class or nothing at all.
+
+    Raises:
+        FloatingPointError: some values are none.
+    """
+    if not torch.isfinite(values).all():
+        raise FloatingPointError(
+            f"the {what} of the model are NaN or infinite, and its answer would mean nothing; its weights are damaged "
+            "or diverged in training, or the precision is too low (leave MODEL.FC_CLIP.INFERENCE_DTYPE at float32)"
+        )
+
+
 def training_metadata(names: Sequence[str]) -> Any:
     """Detectron2's metadata of the first training set.
 

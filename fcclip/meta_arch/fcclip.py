@@ -19,7 +19,7 @@ from fcclip.inference.instance import InstanceInference
 from fcclip.inference.masks import MaskUpsampler, Size, chunk_bytes_of, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
-from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, training_metadata
+from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, require_numbers, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.modeling.classification import classify, geometric_ensemble
 from fcclip.modeling.criterion import build_criterion
@@ -187,6 +187,8 @@ class FCCLIP(OpenVocabularyModel):
     def answer(self, encoded: EncodedImage, classes: EncodedVocabulary, labels_only: bool = False) -> dict[str, Any]:
         """See `OpenVocabularyModel.answer`."""
         class_logits = self.classify(encoded.decoded, classes.to(self.device))
+        require_numbers("class scores", class_logits)
+        require_numbers("masks", encoded.decoded.mask_logits)
         things = classes.vocabulary.thing_ids
         return self.merge(class_logits[0], encoded.decoded.mask_logits[0], encoded.sizes, things, labels_only)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fcclip.clip.base import ClipBackbone
 from fcclip.inference.masks import Size, chunk_bytes_of
 from fcclip.inference.sliding import Windows, resize_scores, resized_labels
-from fcclip.meta_arch.base import OpenVocabularyModel, training_metadata
+from fcclip.meta_arch.base import OpenVocabularyModel, require_numbers, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.meta_arch.zero_shot_vocabularies import ZERO_SHOT_TEMPLATES, ZeroShotVocabularies, read_embeddings
 from fcclip.modeling.zero_shot.labels import IGNORE, pseudo_labels, seen_labels
@@ -148,6 +148,7 @@ class ZeroShotModel(OpenVocabularyModel):
         classes = classes.to(self.device)
         size = encoded.windows.window_size
         scores = encoded.windows.average(self.class_scores(decoded, classes, size) for decoded in encoded.decoded)
+        require_numbers("class scores", scores)
         resize = resized_labels if labels_only else resize_scores
         return {"sem_seg": resize(scores, encoded.output, self.chunk_bytes)}
 

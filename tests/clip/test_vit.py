@@ -30,7 +30,7 @@ def test_encoders() -> None:
     tuned = trainable(backbone(MODEL__ZERO_SHOT__ENCODER="fine_tuned"))
     assert tuned
     assert all(name.startswith("clip_model.visual.") for name in tuned)
-    with pytest.raises(ValueError, match="ENCODER must be one of prompt_tuned, fine_tuned, fixed"):
+    with pytest.raises(ValueError, match='ENCODER is "tuned"; choose one of prompt_tuned, fine_tuned, fixed'):
         backbone(MODEL__ZERO_SHOT__ENCODER="tuned")
 
 
@@ -41,7 +41,7 @@ def test_earlier_projections_can_start_from_clip_and_be_trained() -> None:
     assert all(torch.equal(projection, vit.clip_model.visual.proj) for projection in vit.level_projections)
     random = backbone(architecture="CascadeCLIP").level_projections
     assert random.std().item() == pytest.approx(96**-0.5, rel=0.02)
-    with pytest.raises(ValueError, match="LEVEL_PROJECTION must be one of random, clip"):
+    with pytest.raises(ValueError, match='LEVEL_PROJECTION is "none"; choose one of random, clip'):
         backbone(architecture="CascadeCLIP", MODEL__ZERO_SHOT__LEVEL_PROJECTION="none")
 
 

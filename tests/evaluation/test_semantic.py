@@ -191,7 +191,7 @@ def test_unreadable_label_files(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_label_map(tmp_path / "no.png")
     Image.new("RGB", (2, 2)).save(tmp_path / "rgb.png")
-    with pytest.raises(LabelMapError, match="a label map has one integer a pixel"):
+    with pytest.raises(LabelMapError, match="a label map has one integer per pixel"):
         read_label_map(tmp_path / "rgb.png")
 
 

@@ -9,7 +9,7 @@ from fcclip.inference.instance import InstanceInference, boxes_of_masks
 from fcclip.inference.masks import MaskUpsampler, bands, feed_bands, resize_matrix
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
-from tools import plain as reference
+from tools import published as reference
 
 PADDED, IMAGE = (64, 96), (57, 90)
 OUTPUTS = [(57, 90), (40, 61), (123, 200)]

@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -56,6 +57,17 @@ def test_labels_alone_are_the_best_scores(model: FCCLIP) -> None:
         labels = model([{"image": image()}])[0]["sem_seg"]
     assert model([{"image": image()}])[0]["sem_seg"].ndim == 3
     assert torch.equal(labels, scores.argmax(0))
+
+
+@pytest.mark.parametrize("part", ["sem_seg_head.predictor.class_embed", "sem_seg_head.predictor.mask_embed"])
+def test_what_is_no_number_is_never_a_class(part: str) -> None:
+    model = tiny_model()
+    model.set_vocabulary(Vocabulary.from_string(WORDS))
+    with torch.no_grad():
+        next(model.get_submodule(part).parameters()).fill_(torch.nan)
+    for labels_only in (nullcontext(), model.labels_only()):
+        with labels_only, pytest.raises(FloatingPointError, match="of the model are NaN or infinite"):
+            model([{"image": image()}])
 
 
 def test_switches_turn_results_off() -> None:

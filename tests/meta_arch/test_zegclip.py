@@ -176,8 +176,11 @@ def test_training_needs_label_maps(model) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"MODEL__ZERO_SHOT__SETTING": "zero"}, "SETTING must be one of inductive, transductive, fully_supervised"),
-        ({"MODEL__ZERO_SHOT__TEMPLATES": "many"}, "TEMPLATES must be one of single, multiple, not 'many'"),
+        (
+            {"MODEL__ZERO_SHOT__SETTING": "zero"},
+            'SETTING is "zero"; choose one of inductive, transductive, fully_supervised',
+        ),
+        ({"MODEL__ZERO_SHOT__TEMPLATES": "many"}, 'TEMPLATES is "many"; choose one of single, multiple'),
         ({"DATASETS__TRAIN": ()}, "DATASETS.TRAIN is empty"),
     ],
 )
