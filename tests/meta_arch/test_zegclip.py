@@ -178,7 +178,7 @@ def test_training_needs_label_maps(model) -> None:
     [
         (
             {"MODEL__ZERO_SHOT__SETTING": "zero"},
-            'SETTING is "zero"; choose one of inductive, transductive, fully_supervised',
+            'SETTING is "zero"; choose one of inductive, transductive',
         ),
         ({"MODEL__ZERO_SHOT__TEMPLATES": "many"}, 'TEMPLATES is "many"; choose one of single, multiple'),
         ({"DATASETS__TRAIN": ()}, "DATASETS.TRAIN is empty"),
