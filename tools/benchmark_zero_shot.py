@@ -58,7 +58,7 @@ class CroppedMasks(nn.Module):
 
     def forward(self, images: Tensor, text: Tensor) -> Tensor:
         """Normalised images (1, 3, H, W) and unit rows (K, E) of the names -> scores (1, K, H, W)."""
-        masks = self.generator.decode(images)[1]
+        masks = self.generator.decode(images).mask_logits
         masks = F.interpolate(masks, size=images.shape[-2:], mode="bilinear", align_corners=False)[0]
         crops = crop_masks(images[0], masks > 0, self.crop_side)
         embeddings = torch.cat([self.visual(some) for some in crops.split(CROPS_PER_BATCH)])

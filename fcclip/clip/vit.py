@@ -16,7 +16,6 @@ from fcclip.clip.vit_tokens import DeepPrompts, embed_patches, joint_tokens, pat
 
 ENCODERS = ("prompt_tuned", "fine_tuned", "fixed")
 LEVEL_PROJECTIONS = ("random", "clip")
-DENSE_PATCHES = ("values", "tokens")
 
 
 @BACKBONE_REGISTRY.register()
@@ -43,9 +42,6 @@ class ViTCLIP(ClipBackbone):
         _fit_positions(visual, node.CROP_SIZE // self.patch_size)
         if node.ENCODER not in ENCODERS:
             raise ValueError(f"MODEL.ZERO_SHOT.ENCODER must be one of {', '.join(ENCODERS)}, not {node.ENCODER!r}")
-        if node.DENSE_PATCHES not in DENSE_PATCHES:
-            choices = ", ".join(DENSE_PATCHES)
-            raise ValueError(f"MODEL.ZERO_SHOT.DENSE_PATCHES must be one of {choices}, not {node.DENSE_PATCHES!r}")
         self.dense_kind = node.DENSE_PATCHES
         visual.requires_grad_(node.ENCODER == "fine_tuned")
         self.prompts: DeepPrompts | None = None

@@ -36,7 +36,7 @@ def test_the_tokens_of_plain_clip_may_be_compared_instead() -> None:
 
 
 def test_an_unknown_kind_of_patches_is_an_error() -> None:
-    with pytest.raises(ValueError, match="DENSE_PATCHES must be one of values, tokens"):
+    with pytest.raises(ValueError, match='DENSE_PATCHES is "keys"; choose one of values, tokens'):
         zero_shot_model("DenseCLIP", **PLAIN, MODEL__ZERO_SHOT__DENSE_PATCHES="keys")
 
 

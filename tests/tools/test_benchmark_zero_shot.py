@@ -25,7 +25,9 @@ def test_two_stages_name_the_crop_of_every_mask(configs: tuple[Path, Path]) -> N
     text = F.normalize(torch.randn(3, one.backbone.dim_latent), dim=-1)
     scores = two(images, text)
     assert scores.shape == (1, 3, 64, 64)
-    masks = F.interpolate(two.generator.decode(images)[1], size=(64, 64), mode="bilinear", align_corners=False)[0]
+    masks = F.interpolate(
+        two.generator.decode(images).mask_logits, size=(64, 64), mode="bilinear", align_corners=False
+    )[0]
     assert len(masks) == 4
     expected = torch.zeros(3, 64, 64)
     for mask in masks:
