@@ -59,7 +59,8 @@ ROWS = {
     ),
     "MaskCLIP+, transductive": Row("dense_clip_small_transductive"),
     "ZegCLIP": Row("zegclip_small"),
-    "ZegCLIP, without seen penalty": Row("zegclip_small", ("MODEL.ZERO_SHOT.SEEN_PENALTY", "0.0"), evaluates="ZegCLIP"),
+    "ZegCLIP, seen penalty 0.1": Row("zegclip_small", ("MODEL.ZERO_SHOT.SEEN_PENALTY", "0.1"), evaluates="ZegCLIP"),
+    "ZegCLIP, random start": Row("zegclip_small", ("MODEL.ZERO_SHOT.ALIGNED_START", "False")),
     "ZegCLIP, fixed encoder": Row("zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fixed")),
     "ZegCLIP, fine-tuned encoder": Row(
         "zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fine_tuned", "SOLVER.BACKBONE_MULTIPLIER", "0.1")

@@ -64,7 +64,7 @@ def test_results_that_are_there_are_not_made_again(commands: list[Command], tmp_
 def test_a_transductive_training_starts_half_way_and_a_trained_model_is_evaluated(
     commands: list[Command], tmp_path: Path
 ) -> None:
-    for name in ("ZegCLIP, transductive", "ZegCLIP, without seen penalty"):  # what they need is trained first, once
+    for name in ("ZegCLIP, transductive", "ZegCLIP, seen penalty 0.1"):  # what they need is trained first, once
         tool.run(name, 1, tmp_path, [])
     weights = [Path(command[command.index("MODEL.WEIGHTS") + 1]).name for command in commands[1:]]
     assert weights == ["model_final.pth", "model_0000004.pth", "model_final.pth", "model_final.pth"]
