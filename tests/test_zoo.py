@@ -160,7 +160,7 @@ def test_weights_of_a_configuration_by_name(cache: Path) -> None:
     assert resolve_weights("zoo:panoshapes").is_file()
     with pytest.raises(
         ValueError,
-        match=r'no model "nonesuch" in MODEL.WEIGHTS .* one of cascade_clip_small, panoshapes, zegclip_small, fcclip_convnext',
+        match=r'no model "nonesuch" in MODEL.WEIGHTS .* one of cascade_clip_small, panoshapes',
     ):
         resolve_weights("zoo:nonesuch")
 
