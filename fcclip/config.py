@@ -276,11 +276,13 @@ def _add_zero_shot_keys(cfg: CfgNode) -> None:
     node.DECODER_HEADS = 8  # attention heads of a decoder
     node.DIM_FEEDFORWARD = 2048  # width of its feed-forward layers
     node.DECODER_DROPOUT = 0.1  # dropout of its layers
+    node.ALIGNED_START = False  # decoders start as the cosine of names and patches; published: at random
     node.LOSS = "nel"  # nel (every class on its own) or softmax
     node.MASK_WEIGHT = 100.0  # weight of the focal loss
     node.DICE_WEIGHT = 1.0  # weight of the dice loss
     node.TEMPLATES = "single"  # prompts a name is put into: single, or multiple (15)
     node.TEXT_EMBEDDINGS = ""  # .npy file with a row for each class of the first of DATASETS.TEST, instead of prompts
+    node.DENSE_PATCHES = "values"  # what DenseCLIP compares: MaskCLIP's "values" of the last block, or CLIP's "tokens"
     node.GUIDED_ITERATIONS = 2000  # DenseCLIPPlus: steps in which plain CLIP guesses the labels of unseen classes
     node.SEEN_PENALTY = 0.1  # subtracted from the score of seen classes; 0 after transductive training
     node.CROP_SIZE = 512  # side of training crops and of the window that slides over test images

@@ -1,16 +1,23 @@
 #!/usr/bin/env python3
-"""Pack CLIP and head of PanoShapes into the file that the package ships: half precision, trained tokens only."""
+"""Pack CLIP and head of a PanoShapes model into the file that the package ships: half precision, trained tokens only.
+
+    python tools/pack_panoshapes.py --head output/panoshapes_fcclip_1/model_final.pth
+    python tools/pack_panoshapes.py --model zegclip_small --clip output/panoshapes_vit/clip.safetensors \\
+        --head output/panoshapes_zegclip/model_final.pth
+"""
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import yaml
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
@@ -23,42 +30,84 @@ from fcclip.files.atomic import atomic_path, write_json
 from fcclip.files.checkpoints import CLIP_PREFIX, read_state_dict
 from fcclip.files.packed_weights import pack_rows
 from fcclip.text import TEMPLATES
-from fcclip.zoo import find_pretrained
+from fcclip.zoo import SHIPPED, find_pretrained
 
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "panoshapes"
 QUALITY = "quality.json"
-TEST_SET = "panoshapes_mini_all_panoptic"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model of the package.
+
+    Attributes:
+        name: of its two files, and of its configuration in configs/panoshapes.
+        dataset: on which its quality is measured.
+        task, metrics: of the evaluation, which are written down.
+    """
+
+    name: str
+    dataset: str
+    task: str
+    metrics: tuple[str, ...]
+
+
+ZERO_SHOT = ("panoshapes_mini_few_panoptic", "sem_seg", ("mIoU_seen", "mIoU_unseen", "hIoU"))
+# By the name of its folder, under which users ask for it.
+MODELS = {
+    "panoshapes": Shipped(
+        "fcclip_small", "panoshapes_mini_all_panoptic", "panoptic_seg", ("PQ", "PQ_seen", "PQ_unseen")
+    ),
+    "zegclip_small": Shipped("zegclip_small", *ZERO_SHOT),
+    "cascade_clip_small": Shipped("cascade_clip_small", *ZERO_SHOT),
+}
 TOKENS = f"{CLIP_PREFIX}token_embedding.weight"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS, default="panoshapes", help="default: %(default)s")
     parser.add_argument("--clip", type=Path, default=Path("output/panoshapes_clip/clip.safetensors"), metavar="FILE")
     parser.add_argument("--head", type=Path, default=Path("output/panoshapes_fcclip/model_final.pth"), metavar="FILE")
-    parser.add_argument("--config", type=Path, default=Path("configs/panoshapes/fcclip_small.yaml"), metavar="FILE")
-    parser.add_argument("--output", type=Path, default=Path("fcclip/assets/panoshapes"), metavar="FOLDER")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: that of the package")
     args = parser.parse_args()
+    shipped, folder = MODELS[args.model], args.output or SHIPPED / args.model
     state = {f"{CLIP_PREFIX}{key}": tensor for key, tensor in read_state_dict(args.clip).items()}
     state |= {key: tensor for key, tensor in read_state_dict(args.head).items() if not key.startswith(CLIP_PREFIX)}
     packed = pack_rows({key: t.half() if t.is_floating_point() else t for key, t in state.items()}, TOKENS, tokens())
-    with atomic_path(args.output / "fcclip_small.safetensors") as scratch:
+    weights = folder / f"{shipped.name}.safetensors"
+    with atomic_path(weights) as scratch:
         save_file({key: tensor.contiguous() for key, tensor in packed.items()}, scratch)
-    shutil.copyfile(args.config, args.output / "fcclip_small.yaml")
-    size = (args.output / "fcclip_small.safetensors").stat().st_size
-    quality = measure(args.output)
-    write_json(args.output / QUALITY, {"dataset": TEST_SET, **quality}, indent=1)
-    print(f"{args.output}: {size / 1e6:.1f} MB, {len(packed[TOKENS])} of {len(state[TOKENS])} tokens, {quality}")
+    with atomic_path(folder / f"{shipped.name}.yaml") as scratch:
+        scratch.write_text(whole_config(CONFIGS / f"{shipped.name}.yaml"), encoding="utf-8")
+    quality = measure(args.model, folder)
+    write_json(folder / QUALITY, {"dataset": shipped.dataset, **quality}, indent=1)
+    size = weights.stat().st_size
+    print(f"{folder}: {size / 1e6:.1f} MB, {len(packed[TOKENS])} of {len(state[TOKENS])} tokens, {quality}")
 
 
-def measure(folder: Path) -> dict[str, float]:
-    """Panoptic quality of a packed model on the first scenes of the validation set, on the CPU."""
-    found = find_pretrained(folder)
+def whole_config(path: Path) -> str:
+    """The text of a configuration file, with the files that it builds upon merged into it."""
+    text = path.read_text(encoding="utf-8")
+    if "_BASE_:" not in text:
+        return text
+    merged = CfgNode.load_yaml_with_base(str(path))
+    return f"# configs/panoshapes/{path.name} and what it builds upon. See docs/panoshapes.md.\n" + yaml.safe_dump(
+        merged
+    )
+
+
+def measure(name: str, folder: Path) -> dict[str, float]:
+    """The quality of a packed model on the first scenes of its validation set, on the CPU."""
+    shipped, found = MODELS[name], find_pretrained(folder)
     results = ("MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "False", "MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False")
-    cfg = load_inference_cfg(found.config, [*results, "TEST.PLOTS", "False"], found.weights, device="cpu")
+    options = [*(results if shipped.task == "panoptic_seg" else ()), "TEST.PLOTS", "False"]
+    cfg = load_inference_cfg(found.config, options, found.weights, device="cpu")
     model: Any = build_model(cfg)
     load_weights(model, found.weights)
     with tempfile.TemporaryDirectory() as output:
-        panoptic = evaluate(model, cfg, TEST_SET, output)["panoptic_seg"]
-    return {key: round(panoptic[key], 2) for key in ("PQ", "PQ_seen", "PQ_unseen")}
+        metrics = evaluate(model, cfg, shipped.dataset, output)[shipped.task]
+    return {key: round(metrics[key], 2) for key in shipped.metrics}
 
 
 def tokens() -> set[int]:

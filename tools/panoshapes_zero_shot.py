@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What each design of ZegCLIP and Cascade-CLIP brings on PanoShapes: trains them all and writes a table.
+"""What each design of ZegCLIP and Cascade-CLIP brings on PanoShapes: trains them all, writes a table, draws curves.
 
-Needs the small ViT CLIP (tools/train_panoshapes_clip.py --model panoshapes_vit). Interrupted, it goes on where it was.
+Needs the small ViT CLIP (tools/train_panoshapes_clip.py --recipe vit-few). Interrupted, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from fcclip import get_cfg
 from fcclip.engine.errors import run_tool
 from fcclip.evaluation.report.repeats import mean_and_deviation
+from fcclip.files.atomic import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from tools.plot_training import read_curve  # noqa: E402, after the path is known
+
 METRICS = ("pACC", "mIoU_seen", "mIoU_unseen", "hIoU")
 RESULTS = Path("inference/panoshapes_val_few_panoptic/results.json")
+CURVES = ("mIoU_seen", "mIoU_unseen")  # drawn over the iterations, of the first scenes of the validation set
+CURVE_SET = "('panoshapes_mini_few_panoptic',)"
+EVALUATIONS = 8  # per training
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,13 @@ class Row:
 
 ROWS = {
     "MaskCLIP, training-free": Row("dense_clip_small", trained=False),
+    "CLIP's own patches, training-free": Row(
+        "dense_clip_small", ("MODEL.ZERO_SHOT.DENSE_PATCHES", "tokens"), trained=False
+    ),
     "MaskCLIP+, transductive": Row("dense_clip_small_transductive"),
     "ZegCLIP": Row("zegclip_small"),
-    "ZegCLIP, without seen penalty": Row("zegclip_small", ("MODEL.ZERO_SHOT.SEEN_PENALTY", "0.0"), evaluates="ZegCLIP"),
+    "ZegCLIP, seen penalty 0.1": Row("zegclip_small", ("MODEL.ZERO_SHOT.SEEN_PENALTY", "0.1"), evaluates="ZegCLIP"),
+    "ZegCLIP, random start": Row("zegclip_small", ("MODEL.ZERO_SHOT.ALIGNED_START", "False")),
     "ZegCLIP, fixed encoder": Row("zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fixed")),
     "ZegCLIP, fine-tuned encoder": Row(
         "zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fine_tuned", "SOLVER.BACKBONE_MULTIPLIER", "0.1")
@@ -78,6 +91,7 @@ def main() -> None:
         found = [run(name, seed, args.output, args.opts) for seed in seeds]
         table.append({"model": name, **{metric: mean_and_deviation([x[metric] for x in found]) for metric in METRICS}})
         print(tabulate(table[-1:], headers="keys", tablefmt="github"), flush=True)
+    draw_curves({name: folder_of(name, args.seeds[0], args.output) for name in args.rows}, args.output / "curves.png")
     text = tabulate(table, headers="keys", tablefmt="github")
     (args.output / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
@@ -87,15 +101,55 @@ def run(name: str, seed: int, output: Path, opts: list[str]) -> dict[str, float]
     """Train and evaluate a row with one seed, and first the row that it needs, unless that is done; its metrics."""
     row, folder = ROWS[name], folder_of(name, seed, output)
     if not (folder / RESULTS).is_file():
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        options = ["MODEL.DEVICE", device, "SEED", str(seed), "OUTPUT_DIR", str(folder), *row.options, *opts]
-        options += first_weights(row, seed, output, opts)
-        mode = "--resume" if row.trained and not row.evaluates else "--eval-only"
         config = REPOSITORY / "configs" / "panoshapes" / f"{row.config}.yaml"
-        script = REPOSITORY / "train_net.py"
-        subprocess.run([sys.executable, str(script), "--config-file", str(config), mode, *options], check=True)
+        options = ["SEED", str(seed), "OUTPUT_DIR", str(folder), *row.options, *opts]
+        weights = first_weights(row, seed, output, opts)
+        if row.trained and not row.evaluates:
+            period = str(max(1, iterations(config, opts) // EVALUATIONS))
+            start(config, "--resume", [*options, *weights, "DATASETS.TEST", CURVE_SET, "TEST.EVAL_PERIOD", period])
+            weights = ["MODEL.WEIGHTS", str(folder / "model_final.pth")]
+        start(config, "--eval-only", [*options, *weights])
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     return {metric: results["results"]["sem_seg"][metric] for metric in METRICS}
+
+
+def start(config: Path, mode: str, options: list[str]) -> None:
+    """Run train_net.py to its end."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    command = [sys.executable, str(REPOSITORY / "train_net.py"), "--config-file", str(config), mode]
+    subprocess.run([*command, "MODEL.DEVICE", device, *options], check=True)
+
+
+def iterations(config: Path, opts: list[str]) -> int:
+    """The length of a training."""
+    cfg = get_cfg()
+    cfg.merge_from_file(str(config))
+    cfg.merge_from_list(opts)
+    return int(cfg.SOLVER.MAX_ITER)
+
+
+def draw_curves(folders: dict[str, Path], output: Path) -> None:
+    """Draw IoU of seen and unseen classes over the iterations of the trainings in some folders, by name."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(CURVES), figsize=(11, 4), dpi=120, sharey=True, layout="constrained")
+    for axis, metric in zip(axes, CURVES, strict=True):
+        for name, folder in folders.items():
+            path = folder / "metrics.json"
+            if path.is_file():
+                curve = read_curve(path, f"sem_seg/{metric}")
+                axis.plot(list(curve), list(curve.values()), marker=".", label=name)
+        axis.set_title(metric)
+        axis.set_xlabel("iteration")
+        axis.grid(alpha=0.3)
+    if axes[0].lines:
+        axes[0].legend(fontsize="small")
+    with atomic_path(output) as scratch:
+        figure.savefig(scratch, format="png")
+    plt.close(figure)
 
 
 def first_weights(row: Row, seed: int, output: Path, opts: list[str]) -> list[str]:
@@ -109,7 +163,7 @@ def first_weights(row: Row, seed: int, output: Path, opts: list[str]) -> list[st
 
 
 def folder_of(name: str, seed: int, output: Path) -> Path:
-    return output / name.replace(",", "").replace(" ", "_") / str(seed)
+    return output / name.replace(",", "").replace("'", "").replace(" ", "_") / str(seed)
 
 
 def halfway(folder: Path) -> Path:

@@ -6,18 +6,24 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
 from fcclip.clip.loading import LoadedClip
-from fcclip.data.panoshapes.batches import CURRICULUM, TILES, VIT_CURRICULUM, Phase, Plan
+from fcclip.data.panoshapes.batches import CURRICULUM, TILES, Plan
+from fcclip.data.panoshapes.traces import TracePhase, TracePlan
 from fcclip.engine.contrastive.tiles import is_convolutional
 from fcclip.engine.contrastive.trainer import ContrastivePlan, ContrastiveTrainer
 from fcclip.engine.errors import run_tool
 from fcclip.engine.zero_shot import Accuracy, crop_accuracy, mask_accuracy
+from fcclip.zoo import SHIPPED
+
+SHIPPED_FCCLIP = (
+    SHIPPED / "panoshapes" / "fcclip_small.safetensors"
+)  # with the ConvNeXt CLIP that the recipes before make
 
 
 @dataclass(frozen=True)
@@ -25,22 +31,29 @@ class Recipe:
     """Which model is trained, how long, on what, and with which greatest learning rate.
 
     Attributes:
-        fresh: new scenes per step; rendering them takes about 15 ms each.
-        bfloat16: compute in bfloat16.
+        data: the batches of the recipe's number of steps, and of the first seed.
+        text_tower: see `ContrastivePlan`.
     """
 
     model: str
-    steps: int
-    phases: tuple[Phase, ...]
+    data: Plan | TracePlan
     learning_rate: float
-    fresh: int = 6
-    bfloat16: bool = False
+    text_tower: str = ""
 
 
+# Objects in the middle of small windows come first, because their steps are cheap. All windows are parts of scenes of
+# one size, so that an object has as many patches as in a whole scene. Traces become shorter, until every patch has to
+# tell alone what it is part of.
+FEW_TRACES = (
+    TracePhase(0.4, 80, 24, points=(32,), centred=True),
+    TracePhase(0.3, 112, 16, points=(4, 16)),
+    TracePhase(0.3, 160, 10),
+)
 RECIPES = {
-    "convnext": Recipe("panoshapes_convnext_atto", 4400, CURRICULUM, 2e-3),
-    "convnext-tiles": Recipe("panoshapes_convnext_atto", 1500, TILES, 1.5e-3),  # goes on from the one above
-    "vit": Recipe("panoshapes_vit", 6000, VIT_CURRICULUM, 1e-3, fresh=3, bfloat16=True),
+    "convnext": Recipe("panoshapes_convnext_atto", Plan(4400, phases=CURRICULUM), 2e-3),
+    # Goes on from the one above.
+    "convnext-tiles": Recipe("panoshapes_convnext_atto", Plan(1500, phases=TILES), 1.5e-3),
+    "vit-few": Recipe("panoshapes_vit", TracePlan(3000, FEW_TRACES), 1.5e-3, str(SHIPPED_FCCLIP)),
 }
 
 
@@ -56,9 +69,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     recipe = RECIPES[args.recipe]
-    data = Plan(args.steps or recipe.steps, args.seed, recipe.phases, recipe.fresh)
+    data = replace(recipe.data, batches=args.steps or recipe.data.batches, seed=args.seed)
     plan = ContrastivePlan(
-        recipe.model, data, recipe.learning_rate, start=str(args.start or ""), bfloat16=recipe.bfloat16
+        recipe.model, data, recipe.learning_rate, start=str(args.start or ""), text_tower=recipe.text_tower
     )
     clip = ContrastiveTrainer(plan, args.output).train()
     table = [{"zero-shot accuracy, %": name, **accuracy} for name, accuracy in measure(clip).items()]
@@ -66,10 +79,12 @@ def main() -> None:
 
 
 def measure(clip: LoadedClip) -> dict[str, Accuracy]:
-    """Accuracy on crops and on masks; a ViT takes crops of the size of its training alone, and smaller scenes."""
-    crops, scenes = ((64, 96, 128), (192, 256, 384)) if is_convolutional(clip.model) else ((64,), (96, 128, 192))
-    accuracy = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in crops}
-    return accuracy | {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in scenes}
+    """Accuracy of a ConvNeXt on crops and masks of all classes, of a ViT on masks of the few classes."""
+    if not is_convolutional(clip.model):
+        sides = (128, 160, 192)
+        return {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side, split="val_few") for side in sides}
+    accuracy = {f"crops of {side} pixels": crop_accuracy(clip, side) for side in (64, 96, 128)}
+    return accuracy | {f"true masks in scenes of {side} pixels": mask_accuracy(clip, side) for side in (192, 256, 384)}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import open_clip
 from detectron2.utils import comm
 from torch import nn
 
+from fcclip.clip.stem import MODELS_WITH_STEM, add_stem
 from fcclip.files.checkpoints import CLIP_PREFIX, is_torchscript_archive, read_state_dict
 from fcclip.files.hub import patient_only_with_network
 
@@ -77,7 +78,7 @@ def _register_description(name: str) -> str:
 
 def _build(name: str, pretrained: str) -> tuple[nn.Module, str | None]:
     if not pretrained:
-        return open_clip.create_model(name), None
+        return _create(name), None
     if pretrained.startswith(HUB_PREFIX):
         return _build_from_hub(name, pretrained.removeprefix(HUB_PREFIX)), pretrained
     if Path(pretrained).suffix in (".pt", ".bin", ".safetensors", ".pth"):
@@ -95,11 +96,19 @@ def _build(name: str, pretrained: str) -> tuple[nn.Module, str | None]:
     return model, f"{name}/{pretrained}"
 
 
+def _create(name: str, **options: Any) -> nn.Module:
+    """A model of random weights."""
+    model = open_clip.create_model(name, **options)
+    if name in MODELS_WITH_STEM:
+        add_stem(model)
+    return model
+
+
 def _build_from_file(name: str, path: Path, quick_gelu: bool = False) -> nn.Module:
     if not path.is_file():
         raise FileNotFoundError(f"there is no CLIP weight file {path}; check MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS")
     from_openai = is_torchscript_archive(path)  # OpenAI's release, the only one in this format
-    model = open_clip.create_model(name, force_quick_gelu=quick_gelu or from_openai)
+    model = _create(name, force_quick_gelu=quick_gelu or from_openai)
     state = read_state_dict(path)
     if any(key.startswith(CLIP_PREFIX) for key in state):  # a whole model, whose CLIP is wanted
         state = {key.removeprefix(CLIP_PREFIX): state[key] for key in state if key.startswith(CLIP_PREFIX)}

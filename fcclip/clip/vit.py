@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fcclip.clip.base import ClipBackbone
 from fcclip.clip.patches import PatchFeatures, earlier_blocks, resize_positions
-from fcclip.clip.vit_tokens import DeepPrompts, embed_patches, patch_map, run_block
+from fcclip.clip.vit_tokens import DeepPrompts, embed_patches, joint_tokens, patch_map, run_block
 
 ENCODERS = ("prompt_tuned", "fine_tuned", "fixed")
 LEVEL_PROJECTIONS = ("random", "clip")
@@ -42,6 +42,7 @@ class ViTCLIP(ClipBackbone):
         _fit_positions(visual, node.CROP_SIZE // self.patch_size)
         if node.ENCODER not in ENCODERS:
             raise ValueError(f"MODEL.ZERO_SHOT.ENCODER must be one of {', '.join(ENCODERS)}, not {node.ENCODER!r}")
+        self.dense_kind = node.DENSE_PATCHES
         visual.requires_grad_(node.ENCODER == "fine_tuned")
         self.prompts: DeepPrompts | None = None
         if node.ENCODER == "prompt_tuned":
@@ -72,6 +73,12 @@ class ViTCLIP(ClipBackbone):
         tokens = visual.ln_post(self._shared_norm(x)) @ visual.proj
         patches[self.depth - 1] = _unit_patches(tokens, grid)
         return PatchFeatures(patches, F.normalize(tokens[:, 0], dim=-1, eps=0.0))
+
+    def dense_patches(self, images: Tensor) -> Tensor:
+        """Patches of plain CLIP, as MODEL.ZERO_SHOT.DENSE_PATCHES says: (B, E, h, w) unit vectors."""
+        if self.dense_kind == "values":
+            return self.value_patches(images)
+        return _unit_patches(*joint_tokens(self.clip_model.visual, images))
 
     def value_patches(self, images: Tensor) -> Tensor:
         """What each patch of normalised images would give to the class token of plain CLIP: (B, E, h, w) unit vectors.

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from fcclip.clip.patches import resize_positions
 
 
-def embed_patches(visual: Any, images: Tensor, class_embeddings: int = 1) -> tuple[Tensor, tuple[int, int]]:
+def embed_patches(
+    visual: Any, images: Tensor, class_embeddings: int = 1, positions: Tensor | None = None
+) -> tuple[Tensor, tuple[int, int]]:
     """The tokens that enter the first block.
 
     Args:
@@ -18,13 +20,14 @@ def embed_patches(visual: Any, images: Tensor, class_embeddings: int = 1) -> tup
         images: (B, 3, H, W), normalised; positions are brought to their grid.
         class_embeddings: how often the class embedding is added: once in CLIP; twice in the published zero-shot
             systems, to the class token and to its position.
+        positions: (1 + h * w, D) in place of the model's own.
 
     Returns:
         (B, 1 + h * w, D), and (h, w).
     """
     patches = visual.conv1(images)
     height, width = patches.shape[-2:]
-    positions = visual.positional_embedding
+    positions = visual.positional_embedding if positions is None else positions
     class_token = (class_embeddings * visual.class_embedding + positions[0]).expand(len(images), 1, -1)
     patches = patches.flatten(2).transpose(1, 2) + resize_positions(positions[1:], height, width)
     return visual.ln_pre(torch.cat([class_token, patches], dim=1)), (height, width)
@@ -37,9 +40,13 @@ def run_block(visual: Any, layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x.transpose(0, 1)).transpose(0, 1)
 
 
-def joint_tokens(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """What plain CLIP makes of the class token, for all tokens: (B, 1 + h * w, E) in its joint space, and (h, w)."""
-    x, grid = embed_patches(visual, images)
+def joint_tokens(visual: Any, images: Tensor, positions: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+    """What plain CLIP makes of the class token, for all tokens: (B, 1 + h * w, E) in its joint space, and (h, w).
+
+    Args:
+        positions: as for `embed_patches`.
+    """
+    x, grid = embed_patches(visual, images, positions=positions)
     for layer in visual.transformer.resblocks:
         x = run_block(visual, layer, x)
     return visual.ln_post(x) @ visual.proj, grid

@@ -41,8 +41,8 @@ Cascade-CLIP's checkpoints are on Baidu, where no program can fetch them: save t
 `weights/published/NAME.pth` in the cache folder, and it is converted at the first use. Those of ZegCLIP are converted
 after they were fetched. FC-CLIP's lack the frozen CLIP, which open_clip fetches.
 
-Besides, `panoshapes` comes with the package: a small FC-CLIP of a rendered world
-([docs/panoshapes.md](docs/panoshapes.md)).
+Besides, three small models of a rendered world come with the package ([docs/panoshapes.md](docs/panoshapes.md)):
+`panoshapes`, an FC-CLIP, `zegclip_small` and `cascade_clip_small`.
 """
 
 

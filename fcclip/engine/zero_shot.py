@@ -14,7 +14,7 @@ from torch import Tensor
 from fcclip.clip.loading import LoadedClip
 from fcclip.clip.text_tower import encode_text
 from fcclip.data.panoshapes.batches import Mosaics
-from fcclip.data.panoshapes.classes import CLASSES, group_of
+from fcclip.data.panoshapes.classes import CLASSES, ShapesClass, group_of
 from fcclip.data.panoshapes.crops import Pair, all_pairs
 from fcclip.data.panoshapes.dataset import SIDE, SPLITS
 from fcclip.engine.contrastive.tiles import embed_masks, embed_tiles, normalize_pixels
@@ -26,10 +26,10 @@ BATCH = 32
 Accuracy = dict[str, float]  # of each group of classes and "all", percent
 
 
-def text_classifier(clip: LoadedClip) -> TextClassifier:
-    """The classes of PanoShapes in the prompts of FC-CLIP."""
+def text_classifier(clip: LoadedClip, classes: Sequence[ShapesClass] = CLASSES) -> TextClassifier:
+    """Classes of PanoShapes in the prompts of FC-CLIP."""
     embedder = NameEmbedder(clip.tokenizer, partial(encode_text, clip.model))
-    return embedder.build_classifier(Vocabulary.from_class_strings(entry.name for entry in CLASSES))
+    return embedder.build_classifier(Vocabulary.from_class_strings(entry.name for entry in classes))
 
 
 @torch.no_grad()
@@ -41,22 +41,23 @@ def crop_accuracy(clip: LoadedClip, side: int, scenes: int = 100, seed: int = 20
     for start in range(0, len(pairs), BATCH):
         embeddings = embed_tiles(clip.model, Mosaics(_stack(pairs[start : start + BATCH]), grid=1))
         predicted += _name(clip, embeddings[None], text)
-    return _by_group([pair.category for pair in pairs], predicted)
+    return _by_group([pair.category for pair in pairs], predicted, CLASSES)
 
 
 @torch.no_grad()
-def mask_accuracy(clip: LoadedClip, side: int = SIDE, scenes: int = 100) -> Accuracy:
-    """Accuracy on the true masks of validation scenes (side, side), pooled as FC-CLIP pools its masks."""
-    text = text_classifier(clip)
+def mask_accuracy(clip: LoadedClip, side: int = SIDE, scenes: int = 100, split: str = "val_all") -> Accuracy:
+    """Accuracy on the true masks of scenes (side, side), pooled as FC-CLIP pools its masks, among a split's classes."""
+    classes = SPLITS[split].classes
+    text = text_classifier(clip, classes)
     truth: list[int] = []
     predicted: list[int] = []
     for index in range(scenes):
-        scene = SPLITS["val_all"].scene(index, side)
+        scene = SPLITS[split].scene(index, side)
         image = torch.from_numpy(scene.image.transpose(2, 0, 1).copy())[None]
         masks = torch.stack([torch.from_numpy(scene.ids == segment.id) for segment in scene.segments])[None]
         predicted += _name(clip, embed_masks(clip.model, normalize_pixels(image), masks), text)
         truth += [segment.category for segment in scene.segments]
-    return _by_group(truth, predicted)
+    return _by_group(truth, predicted, classes)
 
 
 def _name(clip: LoadedClip, embeddings: Tensor, text: TextClassifier) -> list[int]:
@@ -69,9 +70,9 @@ def _stack(pairs: Sequence[Pair]) -> Tensor:
     return torch.from_numpy(np.stack([pair.image.transpose(2, 0, 1) for pair in pairs]))
 
 
-def _by_group(truth: Iterable[int], predicted: Iterable[int]) -> Accuracy:
+def _by_group(truth: Iterable[int], predicted: Iterable[int], classes: Sequence[ShapesClass]) -> Accuracy:
     hits: dict[str, list[bool]] = defaultdict(list)
     for true, guess in zip(truth, predicted, strict=True):
-        for group in (group_of(CLASSES[true]), "all"):
+        for group in (group_of(classes[true]), "all"):
             hits[group].append(true == guess)
     return {group: 100 * float(np.mean(values)) for group, values in sorted(hits.items())}

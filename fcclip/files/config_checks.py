@@ -37,6 +37,7 @@ CHOICES = {
     "MODEL.MASK_FORMER.TEST.TASK": ("vps", "vis", "vss"),
     "MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION": ("auto", "torch", "native", "triton"),
     "MODEL.SEM_SEG_HEAD.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN"),
+    "MODEL.ZERO_SHOT.DENSE_PATCHES": ("values", "tokens"),
     "MODEL.ZERO_SHOT.ENCODER": ("prompt_tuned", "fine_tuned", "fixed"),
     "MODEL.ZERO_SHOT.LEVEL_PROJECTION": ("random", "clip"),
     "MODEL.ZERO_SHOT.LOSS": ("nel", "softmax"),

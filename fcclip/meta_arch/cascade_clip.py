@@ -11,7 +11,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from torch import Tensor, nn
 
 from fcclip.clip.patches import PatchFeatures
-from fcclip.meta_arch.zegclip import Encoder, build_decoder, build_descriptor
+from fcclip.meta_arch.zegclip import SLOPE, THRESHOLD, Encoder, build_decoder, build_descriptor
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.zero_shot.decoder import MaskDecoder
 from fcclip.modeling.zero_shot.descriptor import GaussianAggregation, RelationshipDescriptor
@@ -49,11 +49,16 @@ class CascadeCLIP(ZeroShotModel):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         backbone: Encoder = build_backbone(cfg)
         groups = cfg.MODEL.ZERO_SHOT.BLOCK_GROUPS
+        decoders = [build_decoder(cfg, backbone) for _ in groups]
+        if cfg.MODEL.ZERO_SHOT.ALIGNED_START:
+            for decoder in decoders[:-1]:
+                decoder.start_silent()
+            decoders[-1].start_aligned(SLOPE, THRESHOLD)  # only the deepest patches are in CLIP's joint space
         return {
             **cls.shared_arguments(cfg, backbone),
             "block_groups": groups,
             "descriptors": [build_descriptor(cfg, backbone) for _ in groups],
-            "decoders": [build_decoder(cfg, backbone) for _ in groups],
+            "decoders": decoders,
         }
 
     def decode(self, images: Tensor) -> PatchFeatures:

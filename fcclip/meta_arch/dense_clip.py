@@ -39,7 +39,7 @@ class DenseCLIP(ZeroShotModel):
         return cls.shared_arguments(cfg, backbone)
 
     def decode(self, images: Tensor) -> Tensor:
-        return self.backbone.value_patches(images)
+        return self.backbone.dense_patches(images)
 
     def classify(self, decoded: Tensor, text_embeddings: Tensor) -> Tensor:
         return compare(decoded, text_embeddings)
@@ -79,7 +79,7 @@ class DenseCLIPPlus(ZeroShotModel):
         }
 
     def decode(self, images: Tensor) -> Tensor:
-        patches = self.backbone.value_patches(images)
+        patches = self.backbone.dense_patches(images)
         return F.normalize(patches + self.refine(patches), dim=1)
 
     def classify(self, decoded: Tensor, text_embeddings: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class DenseCLIPPlus(ZeroShotModel):
 
     @torch.no_grad()
     def _guided_labels(self, images: Tensor, labels: Tensor) -> Tensor:
-        logits = compare(self.backbone.value_patches(images), self._train_text().embeddings)
+        logits = compare(self.backbone.dense_patches(images), self._train_text().embeddings)
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
         return pseudo_labels(labels, logits, self.vocabularies.unseen)
 

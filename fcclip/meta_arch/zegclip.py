@@ -16,6 +16,9 @@ from fcclip.modeling.zero_shot.decoder import MaskDecoder
 from fcclip.modeling.zero_shot.descriptor import RelationshipDescriptor
 
 Encoder = ViTCLIP | DenseConvNeXtCLIP
+# Of the masks that an aligned start begins with; found on the small ViT CLIP of PanoShapes.
+SLOPE = 30.0
+THRESHOLD = 0.47
 
 
 @META_ARCH_REGISTRY.register()
@@ -39,10 +42,13 @@ class ZegCLIP(ZeroShotModel):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         backbone: Encoder = build_backbone(cfg)
+        decoder = build_decoder(cfg, backbone)
+        if cfg.MODEL.ZERO_SHOT.ALIGNED_START:
+            decoder.start_aligned(SLOPE, THRESHOLD)
         return {
             **cls.shared_arguments(cfg, backbone),
             "descriptor": build_descriptor(cfg, backbone),
-            "decoder": build_decoder(cfg, backbone),
+            "decoder": decoder,
         }
 
     def decode(self, images: Tensor) -> PatchFeatures:
@@ -55,7 +61,10 @@ class ZegCLIP(ZeroShotModel):
 
 def build_descriptor(cfg: CfgNode, backbone: Encoder) -> RelationshipDescriptor:
     """A descriptor as MODEL.ZERO_SHOT says."""
-    return RelationshipDescriptor(backbone.dim_latent, cfg.MODEL.ZERO_SHOT.DESCRIPTOR)
+    descriptor = RelationshipDescriptor(backbone.dim_latent, cfg.MODEL.ZERO_SHOT.DESCRIPTOR)
+    if cfg.MODEL.ZERO_SHOT.ALIGNED_START:
+        descriptor.start_aligned()
+    return descriptor
 
 
 def build_decoder(cfg: CfgNode, backbone: Encoder) -> MaskDecoder:

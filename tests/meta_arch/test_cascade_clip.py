@@ -53,3 +53,15 @@ def test_projections_of_earlier_blocks_are_saved() -> None:
 def test_decoders_start_differently() -> None:
     first, second, _ = zero_shot_model("CascadeCLIP").decoders
     assert not torch.equal(first.layers[0].linear1.weight, second.layers[0].linear1.weight)
+
+
+@torch.no_grad()
+def test_an_aligned_start_is_that_of_the_last_decoder() -> None:
+    model = zero_shot_model("CascadeCLIP", MODEL__ZERO_SHOT__ALIGNED_START=True)
+    images = torch.randn(1, 3, 128, 128)
+    text = torch.nn.functional.normalize(torch.randn(3, model.backbone.dim_latent), dim=-1)
+    features = model.backbone(images)
+    queries = model.descriptors[-1](text, features.image)
+    alone = model.decoders[-1](queries, features.patches[model.backbone.depth - 1])
+    torch.testing.assert_close(model.classify(model.decode(images), text), alone)
+    assert alone.std() > 0.1

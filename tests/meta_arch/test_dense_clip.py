@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fcclip import load_weights
+from fcclip.clip.vit_tokens import joint_tokens
 from tests.zero_shot import UNSEEN, zero_shot_model
 
 PLAIN = {
@@ -23,6 +24,20 @@ def test_cosine_of_patches_and_names() -> None:
     patches = model.backbone.value_patches(IMAGES)
     assert logits[1, 3, 2, 0].item() == pytest.approx(100 * (patches[1, :, 2, 0] @ TEXT[3]).item(), rel=1e-4)
     assert logits.abs().max() <= 100.001
+
+
+@torch.no_grad()
+def test_the_tokens_of_plain_clip_may_be_compared_instead() -> None:
+    model = zero_shot_model("DenseCLIP", **PLAIN, MODEL__ZERO_SHOT__DENSE_PATCHES="tokens")
+    tokens, _ = joint_tokens(model.backbone.clip_model.visual, IMAGES)
+    width = model.classify(model.decode(IMAGES), TEXT).shape[-1]
+    expected = 100 * torch.nn.functional.normalize(tokens[1, 1 + 2 * width], dim=-1) @ TEXT[3]
+    assert model.classify(model.decode(IMAGES), TEXT)[1, 3, 2, 0].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_an_unknown_kind_of_patches_is_an_error() -> None:
+    with pytest.raises(ValueError, match='DENSE_PATCHES is "keys"; choose one of values, tokens'):
+        zero_shot_model("DenseCLIP", **PLAIN, MODEL__ZERO_SHOT__DENSE_PATCHES="keys")
 
 
 def test_nothing_is_to_be_trained() -> None:

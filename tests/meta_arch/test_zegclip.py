@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 
 from fcclip import Vocabulary
+from fcclip.meta_arch.zegclip import SLOPE, THRESHOLD
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.meta_arch.zero_shot_vocabularies import MULTIPLE_TEMPLATES
 from fcclip.segmenter import Segmenter
@@ -221,3 +222,33 @@ def test_unusable_embeddings(tmp_path) -> None:
     np.save(tmp_path / "few.npy", np.zeros((3, 64)))
     with pytest.raises(ValueError, match=r"has shape \(3, 64\), but .* need \(20, 64\)"):
         with_embeddings(tmp_path / "few.npy")
+
+
+@torch.no_grad()
+def test_an_aligned_start_is_the_cosine_of_names_and_patches() -> None:
+    model = zero_shot_model(MODEL__ZERO_SHOT__ALIGNED_START=True)
+    images = torch.randn(1, 3, 128, 128)
+    text = torch.nn.functional.normalize(torch.randn(3, model.backbone.dim_latent), dim=-1)
+    logits = model.classify(model.decode(images), text)
+    patches = model.backbone(images).patches[model.backbone.depth - 1]
+    cosines = torch.einsum("behw,ke->bkhw", patches - patches.mean(dim=1, keepdim=True), centred(text))
+    torch.testing.assert_close(logits, SLOPE * (cosines - THRESHOLD), atol=1e-3, rtol=1e-3)
+
+
+def centred(rows: torch.Tensor) -> torch.Tensor:
+    """Unit rows, less their mean."""
+    return torch.nn.functional.normalize(rows - rows.mean(dim=-1, keepdim=True), dim=-1)
+
+
+def test_everything_that_is_used_learns_from_an_aligned_start() -> None:
+    model = zero_shot_model(MODEL__ZERO_SHOT__ALIGNED_START=True).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    images, labels = torch.randn(2, 3, 128, 128), torch.randint(0, 15, (2, 128, 128))
+    for _ in range(2):  # what follows a layer of zeros learns one step later
+        optimizer.zero_grad()
+        sum(model.losses_of_crops(images, labels).values()).backward()
+        optimizer.step()
+    for layer in model.decoder.layers[:-1]:
+        assert layer.linear1.weight.grad.abs().sum() > 0
+        assert layer.multihead_attn.v.weight.grad.abs().sum() > 0
+    assert model.backbone.prompts.first.grad.abs().sum() > 0

@@ -13,12 +13,16 @@ from fcclip.zoo import find_pretrained
 from tests.tiny import REPOSITORY
 from tools import pack_panoshapes
 
-CONFIG = REPOSITORY / "configs" / "panoshapes" / "fcclip_small.yaml"
+CONFIGS = REPOSITORY / "configs" / "panoshapes"
 
 
-def test_a_packed_model_is_found_loaded_and_the_same_in_half_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", pack_panoshapes.MODELS)
+def test_a_packed_model_is_found_loaded_and_the_same_in_half_precision(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     cfg = get_cfg()
-    cfg.merge_from_file(str(CONFIG))
+    cfg.merge_from_file(str(CONFIGS / f"{pack_panoshapes.MODELS[name].name}.yaml"))
+    unpacked = cfg.clone()
     options = ["MODEL.DEVICE", "cpu", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS", ""]
     cfg.merge_from_list([*options, "MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS", True])
     state = build_model(cfg).state_dict()
@@ -28,14 +32,17 @@ def test_a_packed_model_is_found_loaded_and_the_same_in_half_precision(tmp_path:
 
     paths = {"clip": tmp_path / "clip.safetensors", "head": tmp_path / "head.pth", "output": tmp_path / "packed"}
     arguments = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
-    monkeypatch.setattr(sys, "argv", ["pack_panoshapes.py", "--config", str(CONFIG), *arguments])
-    monkeypatch.setattr(pack_panoshapes, "measure", lambda folder: {"PQ": 1.5})
+    monkeypatch.setattr(sys, "argv", ["pack_panoshapes.py", "--model", name, *arguments])
+    monkeypatch.setattr(pack_panoshapes, "measure", lambda name, folder: {"PQ": 1.5})
     pack_panoshapes.main()
     assert json.loads((tmp_path / "packed" / "quality.json").read_text())["PQ"] == 1.5
 
     found = find_pretrained(tmp_path / "packed")
     assert found.weights.stat().st_size < 12e6
-    cfg.merge_from_file(str(found.config))
+    assert "_BASE_" not in found.config.read_text()
+    shipped = get_cfg()
+    shipped.merge_from_file(str(found.config))
+    assert shipped.MODEL == unpacked.MODEL
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", str(found.weights)])
     model = build_model(cfg)
     load_weights(model, found.weights)

@@ -21,12 +21,17 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Command]:
     def run(command: Command, check: bool) -> None:
         started.append(command)
         folder = Path(command[command.index("OUTPUT_DIR") + 1])
-        (folder / tool.RESULTS).parent.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         seed = float(command[command.index("SEED") + 1])
-        metrics = dict.fromkeys(tool.METRICS, seed)
-        (folder / tool.RESULTS).write_text(json.dumps({"results": {"sem_seg": metrics}}))
-        for name in ("model_0000004.pth", "model_0000009.pth", "model_final.pth"):
-            (folder / name).touch()
+        if "--resume" in command:
+            for name in ("model_0000004.pth", "model_0000009.pth", "model_final.pth"):
+                (folder / name).touch()
+            values = [{"iteration": 9, "total_loss": 1.0, **{f"sem_seg/{metric}": seed for metric in tool.CURVES}}]
+            (folder / "metrics.json").write_text("\n".join(map(json.dumps, values)))
+        else:
+            (folder / tool.RESULTS).parent.mkdir(parents=True)
+            results = {"sem_seg": dict.fromkeys(tool.METRICS, seed)}
+            (folder / tool.RESULTS).write_text(json.dumps({"results": results}))
 
     monkeypatch.setattr(tool.subprocess, "run", run)
     return started
@@ -46,19 +51,24 @@ def test_results_that_are_there_are_not_made_again(commands: list[Command], tmp_
     first = tool.run("ZegCLIP", 3, tmp_path, ["SOLVER.MAX_ITER", "10"])
     assert first == dict.fromkeys(tool.METRICS, 3.0)
     assert tool.run("ZegCLIP", 3, tmp_path, []) == first
-    assert len(commands) == 1
-    assert "--resume" in commands[0]
-    assert commands[0][-2:] == ["SOLVER.MAX_ITER", "10"]
+    training, evaluation = commands
+    assert "--resume" in training
+    assert training[training.index("SOLVER.MAX_ITER") + 1] == "10"
+    assert training[training.index("TEST.EVAL_PERIOD") + 1] == "1"
+    assert training[training.index("DATASETS.TEST") + 1] == tool.CURVE_SET
+    assert "--eval-only" in evaluation
+    assert "DATASETS.TEST" not in evaluation
+    assert evaluation[-1].endswith("model_final.pth")
 
 
 def test_a_transductive_training_starts_half_way_and_a_trained_model_is_evaluated(
     commands: list[Command], tmp_path: Path
 ) -> None:
-    for name in ("ZegCLIP, transductive", "ZegCLIP, without seen penalty"):  # what they need is trained first, once
+    for name in ("ZegCLIP, transductive", "ZegCLIP, seen penalty 0.1"):  # what they need is trained first, once
         tool.run(name, 1, tmp_path, [])
     weights = [Path(command[command.index("MODEL.WEIGHTS") + 1]).name for command in commands[1:]]
-    assert weights == ["model_0000004.pth", "model_final.pth"]
-    assert ["--eval-only" in command for command in commands] == [False, False, True]
+    assert weights == ["model_final.pth", "model_0000004.pth", "model_final.pth", "model_final.pth"]
+    assert ["--eval-only" in command for command in commands] == [False, True, False, True, True]
 
 
 def test_the_table_tells_mean_and_deviation(
@@ -69,4 +79,5 @@ def test_the_table_tells_mean_and_deviation(
     table = (tmp_path / "table.md").read_text()
     assert "ZegCLIP" in table
     assert tool.mean_and_deviation([1.0, 2.0, 3.0]) in table
-    assert len(commands) == 3
+    assert len(commands) == 6
+    assert (tmp_path / "curves.png").stat().st_size > 1000

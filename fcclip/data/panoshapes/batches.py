@@ -58,12 +58,6 @@ CURRICULUM = (
 )
 # Objects of the sizes that they have in scenes, in larger tiles.
 TILES = (Phase(1.0, ((96, 2, 4), (112, 2, 4), (144, 2, 4)), fill=(0.6, 1.0)),)
-# A ViT first sees one crop a picture; in the last phase its patches learn what is where they are, whatever is beside.
-VIT_CURRICULUM = (
-    Phase(0.25, ((64, 1, 81),), fill=(0.8, 1.0)),
-    Phase(0.15, ((64, 1, 81),), fill=(0.4, 1.1)),
-    Phase(0.6, ((48, 2, 10), (64, 2, 5), (64, 1, 21))),
-)
 
 
 @dataclass(frozen=True)
@@ -92,6 +86,10 @@ class Plan:
             if number < round(end * self.batches):
                 return phase
         return self.phases[-1]
+
+    def stream(self, start: int = 0) -> PairBatches:
+        """The batches from number `start` on."""
+        return PairBatches(self, start)
 
 
 class PairBatches(IterableDataset[PairBatch]):

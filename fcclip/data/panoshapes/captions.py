@@ -24,22 +24,23 @@ FRAMES = (
 )
 STUFF_FRAMES = ("a patch of {}", "some {}", "nothing but {}", "a photo of {}.")
 SIZES = ("small", "medium", "large")
+AND = " and "
 
 
 def caption_of_thing(
-    rng: np.random.Generator, entry: ShapesClass, segment: Segment, surface: ShapesClass | None = None
+    rng: np.random.Generator, entry: ShapesClass, segment: Segment | None, surface: ShapesClass | None = None
 ) -> str:
     """One true sentence about an object: its class, and perhaps its pattern, its size and what it lies on.
 
     Args:
         entry: the object's class.
-        segment: its record in the scene.
+        segment: its record in the scene; None for what is true of all objects of the class.
         surface: the stuff it lies on, which may then be told.
     """
     words = [entry.name]
-    if rng.random() < (0.5 if segment.pattern == "striped" else 0.15):
+    if segment is not None and rng.random() < (0.5 if segment.pattern == "striped" else 0.15):
         words.insert(0, segment.pattern)
-    if rng.random() < 0.4:
+    if segment is not None and rng.random() < 0.4:
         words.insert(0, size_word(segment.size))
     caption = str(rng.choice(FRAMES)).format(" ".join(words))
     if surface is not None and rng.random() < 0.2:
@@ -56,6 +57,11 @@ def caption_of_stuff(rng: np.random.Generator, entry: ShapesClass) -> str:
     return str(rng.choice(frames)).format(name)
 
 
+def caption_of_scene(rng: np.random.Generator, names: Sequence[str]) -> str:
+    """One true sentence about everything in a scene, in any order."""
+    return str(rng.choice(("{}", "a photo of {}"))).format(AND.join(rng.permutation(np.array(names)).tolist()))
+
+
 def size_word(size: float) -> str:
     """The third of the range of diameters in which a size (share of the image's shorter side) lies, as a word."""
     least, greatest = DIAMETER
@@ -65,4 +71,4 @@ def size_word(size: float) -> str:
 
 def all_words() -> list[str]:
     """Texts that together have every word of every caption."""
-    return [*FRAMES, *STUFF_FRAMES, *SIZES, *PATTERNS, " on ", *(entry.name for entry in CLASSES)]
+    return [*FRAMES, *STUFF_FRAMES, *SIZES, *PATTERNS, " on ", AND, *(entry.name for entry in CLASSES)]

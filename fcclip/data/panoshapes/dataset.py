@@ -57,6 +57,7 @@ SPLITS = {
         Split("mini_all", 1004, 50, CLASSES),  # the first scenes of val_all, for quick checks
         Split("train_few", 1005, 2000, FEW_CLASSES),
         Split("val_few", 1006, 300, FEW_CLASSES),
+        Split("mini_few", 1006, 50, FEW_CLASSES),  # the first scenes of val_few
     )
 }
 

@@ -18,33 +18,14 @@ MIDDLE = 0.75  # share of a tile's side
 
 
 def embed_tiles(model: Any, mosaics: Mosaics) -> Tensor:
-    """CLIP embeddings of the tiles, (n * grid**2, E), row by row.
+    """A ConvNeXt CLIP's embeddings of the tiles, (n * grid**2, E), row by row.
 
-    A ConvNeXt's mean features of each tile go through CLIP's head. A ViT has its class token for a picture of one tile,
-    and the mean of each tile's patches for several. In training a random half of the places in the middle of a tile
-    makes the mean, so that each of them learns to tell what it is part of, as masks need it; and half of the ViT's
-    single pictures are embedded by their patches too.
+    The mean features of each tile go through CLIP's head. In training a random half of the places in the middle of a
+    tile makes the mean, so that each of them learns to tell what it is part of, as masks need it.
     """
-    images = normalize_pixels(mosaics.images)
-    embed = _embed_convnext if is_convolutional(model) else _embed_vit
-    return embed(model, images, mosaics.grid).flatten(0, 1)
-
-
-def _embed_convnext(model: Any, images: Tensor, grid: int) -> Tensor:
-    """(n, grid**2, E)."""
     tower = ConvNeXtTower(model.visual)
-    dense = tower.extract_features(images)["clip_vis_dense"]
-    return tower.embed_pooled(_pool_tiles(dense, grid, model.training))
-
-
-def _embed_vit(model: Any, images: Tensor, grid: int) -> Tensor:
-    """(n, grid**2, E)."""
-    tokens, shape = joint_tokens(model.visual, images)
-    whole = tokens[:, :1]
-    if grid == 1 and not model.training:
-        return whole
-    pooled = _pool_tiles(patch_map(tokens, shape), grid, model.training)
-    return torch.where(torch.rand(len(images), 1, 1) < 0.5, whole, pooled) if grid == 1 else pooled
+    dense = tower.extract_features(normalize_pixels(mosaics.images))["clip_vis_dense"]
+    return tower.embed_pooled(_pool_tiles(dense, mosaics.grid, model.training)).flatten(0, 1)
 
 
 def embed_masks(model: Any, images: Tensor, masks: Tensor) -> Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,21 @@ import torch
 import torch.nn.functional as F
 from open_clip import ClipLoss
 from safetensors.torch import save_file
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import LoadedClip, load_clip
-from fcclip.data.panoshapes.batches import PairBatch, PairBatches, Plan
+from fcclip.clip.text_tower import encode_text, text_parameters, text_tower
+from fcclip.data.panoshapes.batches import PairBatch, Plan
+from fcclip.data.panoshapes.captions import all_words
+from fcclip.data.panoshapes.traces import TraceBatch, TracePlan
 from fcclip.engine.contrastive.tiles import embed_tiles
+from fcclip.engine.contrastive.token_rows import TokenRows
+from fcclip.engine.contrastive.traces import prepare_vit, trace_loss
 from fcclip.engine.rng import seeded_rng
 from fcclip.files.atomic import atomic_path
+from fcclip.files.checkpoints import read_state_dict
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +42,22 @@ class ContrastivePlan:
     """How a CLIP is trained.
 
     Attributes:
-        model: open_clip's name of it, or a model description.
+        model: open_clip's name of it, or a model description; traces need a ViT, tiles of mosaics a ConvNeXt.
         data: the batches, one per step; its seed is that of the weights as well.
         learning_rate: its peak; it rises to it in the first tenth of the steps, then falls to 0.
         weight_decay: of matrices and kernels; none for biases, norms and the temperature.
         start: weights to begin with; "" for random ones.
-        bfloat16: compute the towers by autocast in bfloat16.
+        text_tower: checkpoint with a CLIP, or of a model with one, whose text tower is taken over and kept as it is: an
+            image tower learns faster when names have their places already, and a step costs less. Source: Zhai et al.,
+            "LiT: Zero-Shot Transfer with Locked-image text Tuning", CVPR 2022, whose variant "uL" it is.
     """
 
     model: str
-    data: Plan
+    data: Plan | TracePlan
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     start: str = ""
-    bfloat16: bool = False
+    text_tower: str = ""
 
 
 class ContrastiveTrainer:
@@ -62,9 +69,15 @@ class ContrastiveTrainer:
         self.output = output
         self.clip = load_clip(plan.model, plan.start)
         self.model: Any = self.clip.model
-        self.loss = ClipLoss()
         if not plan.start:
             _open_blocks(self.model)
+            if isinstance(plan.data, TracePlan):
+                prepare_vit(self.model.visual)
+        if plan.text_tower:
+            _take_text_tower(self.model, Path(plan.text_tower))
+        tower = text_tower(self.model)
+        used = self.clip.tokenizer(all_words()).unique().tolist()
+        self.tokens = tower.token_embedding = TokenRows(tower.token_embedding, used)
         self.optimizer = torch.optim.AdamW(_groups(self.model, plan.weight_decay), lr=plan.learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, plan.learning_rate, total_steps=plan.data.batches + 1, pct_start=0.1, cycle_momentum=False
@@ -75,7 +88,7 @@ class ContrastiveTrainer:
     def train(self, checkpoint_period: int = 250, log_period: int = 50) -> LoadedClip:
         """Train the steps that are left; write a checkpoint every `checkpoint_period` steps, the weights at the end."""
         self._resume()
-        stream = PairBatches(self.plan.data, self.step)
+        stream = self.plan.data.stream(self.step)
         self.model.train()
         losses: deque[float] = deque(maxlen=log_period)
         start = time.perf_counter() - self.seconds
@@ -89,17 +102,26 @@ class ContrastiveTrainer:
             if self.step % checkpoint_period == 0:
                 self._save()
         self.model.eval()
+        text_tower(self.model).token_embedding = self.tokens.whole()
         with atomic_path(self.output / WEIGHTS) as scratch:
             save_file({key: tensor.contiguous() for key, tensor in self.model.state_dict().items()}, scratch)
         return self.clip
 
-    def _update(self, batch: PairBatch) -> float:
+    def _loss(self, batch: PairBatch | TraceBatch) -> Tensor:
+        if isinstance(batch, TraceBatch):
+            # Captions of pictures are long, those of classes short; together, all would be as long as the longest.
+            texts = [self._texts(some) for some in (batch.captions, batch.class_captions)]
+            return trace_loss(self.model, batch, *texts)
+        images = F.normalize(torch.cat([embed_tiles(self.model, mosaics) for mosaics in batch.mosaics]), dim=-1)
+        return ClipLoss()(images, self._texts(batch.captions), self.model.logit_scale.exp())
+
+    def _texts(self, captions: list[str]) -> Tensor:
+        return F.normalize(encode_text(self.model, self.clip.tokenizer(captions)), dim=-1)
+
+    def _update(self, batch: PairBatch | TraceBatch) -> float:
         """One optimiser step; its loss."""
         model = self.model
-        with _bfloat16() if self.plan.bfloat16 else nullcontext():
-            images = F.normalize(torch.cat([embed_tiles(model, mosaics) for mosaics in batch.mosaics]), dim=-1)
-            texts = model.encode_text(self.clip.tokenizer(batch.captions), normalize=True)
-        loss = self.loss(images.float(), texts.float(), model.logit_scale.exp())
+        loss = self._loss(batch)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -135,13 +157,6 @@ class ContrastiveTrainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-@contextmanager
-def _bfloat16() -> Iterator[None]:
-    """Autocast on the CPU, whose fused attention is several times slower backwards in bfloat16 than plain products."""
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-        yield
-
-
 @torch.no_grad()
 def _open_blocks(model: nn.Module) -> None:
     """Let every ConvNeXt block count in full from the start.
@@ -154,7 +169,20 @@ def _open_blocks(model: nn.Module) -> None:
             parameter.fill_(1.0)
 
 
+def _take_text_tower(model: nn.Module, path: Path) -> None:
+    """Give a CLIP the text tower and the temperature of a checkpoint, the tower frozen."""
+    state = {key.removeprefix(CLIP_PREFIX): tensor for key, tensor in read_state_dict(path).items()}
+    own = [key for key in model.state_dict() if not key.startswith("visual.")]
+    missing = [key for key in own if key not in state]
+    if missing:
+        raise ValueError(f"{path} has no text tower that fits: {missing[0]} is missing")
+    model.load_state_dict({key: state[key] for key in own}, strict=False)
+    for parameter in text_parameters(model):
+        parameter.requires_grad_(False)
+
+
 def _groups(model: nn.Module, weight_decay: float) -> Sequence[dict[str, Any]]:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+    others = [parameter for parameter in trained if parameter.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -74,6 +75,35 @@ class MaskDecoder(nn.Module):
         super().__init__()
         first = MaskDecoderLayer(width, heads, hidden, dropout)
         self.layers = nn.ModuleList([first, *(copy.deepcopy(first) for _ in range(layers - 1))])
+
+    @torch.no_grad()
+    def start_aligned(self, slope: float, threshold: float) -> None:
+        """Let the masks of names as queries be `slope * (cosine - threshold)` of name and patch at first.
+
+        The cosine is that of vectors less their mean, because the queries are normalised on their way. What the layers
+        add to the queries starts at zero.
+        """
+        for layer in self.layers:
+            for last in (layer.multihead_attn.proj, layer.linear2):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+        attention = self.layers[-1].multihead_attn
+        width = attention.q.out_features
+        mean = torch.full((width,), width**-0.5)  # a direction that neither queries nor keys use
+        scale = attention.heads * (width / attention.heads) ** 0.5  # the score of q and k is their product over this
+        gain = (slope * scale / width**0.5) ** 0.5  # queries have length sqrt(width)
+        attention.q.weight.copy_(gain * torch.eye(width))
+        attention.k.weight.copy_(gain * (torch.eye(width) - torch.outer(mean, mean)))
+        offset = (slope * threshold * scale) ** 0.5
+        attention.q.bias.copy_(-offset * mean)
+        attention.k.bias.copy_(offset * mean)
+
+    @torch.no_grad()
+    def start_silent(self) -> None:
+        """Let the masks be 0 at first."""
+        queries = self.layers[-1].multihead_attn.q
+        nn.init.zeros_(queries.weight)
+        nn.init.zeros_(queries.bias)
 
     def forward(self, queries: Tensor, patches: Tensor) -> Tensor:
         """Queries (B, K, E) and patch features (B, E, h, w) -> mask logits (B, K, h, w)."""

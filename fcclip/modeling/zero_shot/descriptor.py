@@ -23,6 +23,14 @@ class RelationshipDescriptor(nn.Module):
         self.use_image = use_image
         self.project = nn.Linear(2 * width if use_image else width, width)
 
+    @torch.no_grad()
+    def start_aligned(self) -> None:
+        """Let the queries be the text embeddings at first."""
+        width = self.project.out_features
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        self.project.weight[:, -width:] = torch.eye(width)
+
     def forward(self, text: Tensor, image: Tensor) -> Tensor:
         """Text (K, E) and image (B, E) embeddings -> queries (B, K, E)."""
         text = text.expand(len(image), -1, -1)

@@ -1,5 +1,4 @@
 import torch
-import torch.nn.functional as F
 
 from fcclip.clip.convnext import ConvNeXtTower
 from fcclip.clip.loading import load_clip
@@ -24,33 +23,6 @@ def test_tiles_are_pooled_on_their_own():
         corner = torch.full((2, 1, *dense.shape[-2:]), -1.0)
         corner[..., : dense.shape[-2] // 2, dense.shape[-1] // 2 :] = 1
         assert torch.allclose(tiles[:, 1:2], tower.embed_masks(dense, corner), atol=1e-5)
-
-
-@torch.no_grad()
-def test_a_vit_has_its_class_token_for_a_picture_and_patches_for_tiles():
-    clip = load_clip("panoshapes_vit", "")
-    clip.model.eval()
-    single = pictures(2, 64)
-    expected = clip.model.encode_image(normalize_pixels(single))
-    assert torch.allclose(embed_tiles(clip.model, Mosaics(single, grid=1)), expected, atol=1e-5)
-    mosaic = pictures(2, 96)
-    patches = patch_map(*joint_tokens(clip.model.visual, normalize_pixels(mosaic)))
-    tiles = embed_tiles(clip.model, Mosaics(mosaic, grid=2))
-    assert torch.allclose(tiles, F.avg_pool2d(patches, 6).flatten(2).transpose(1, 2).flatten(0, 1), atol=1e-5)
-
-
-@torch.no_grad()
-def test_in_training_a_vit_embeds_some_pictures_by_some_of_their_patches():
-    torch.manual_seed(0)
-    clip = load_clip("panoshapes_vit", "")
-    picture = Mosaics(pictures(1, 64).expand(16, -1, -1, -1), grid=1)
-    clip.model.eval()
-    whole = embed_tiles(clip.model, picture)[0]
-    clip.model.train()
-    embeddings = embed_tiles(clip.model, picture)
-    by_class_token = torch.isclose(embeddings, whole, atol=1e-5).all(dim=1)
-    assert 0 < by_class_token.sum() < 16
-    assert len(embeddings[~by_class_token].unique(dim=0)) > 1  # random halves
 
 
 @torch.no_grad()
