@@ -22,10 +22,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model
-from fcclip.commands.errors import run_tool
 from torch import Tensor, nn
 
 from fcclip.config import load_inference_cfg
+from fcclip.engine.errors import run_tool
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.meta_arch.two_stage import CROPS_PER_BATCH, crop_masks
 from fcclip.meta_arch.zero_shot import ZeroShotModel

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from fcclip.commands.errors import run_tool
 from PIL import Image, ImageDraw
 
 from fcclip.data.panoshapes.classes import FEW_CLASSES
 from fcclip.data.panoshapes.dataset import SIDE
 from fcclip.data.panoshapes.scene import render_scene
+from fcclip.engine.errors import run_tool
 from fcclip.files.atomic import atomic_path
 from fcclip.segmenter import Segmenter
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,11 +84,12 @@ class MaskDecoder(nn.Module):
         The cosine is that of vectors less their mean, because the queries are normalised on their way. What the layers
         add to the queries starts at zero.
         """
-        for layer in self.layers:
+        layers: list[Any] = list(self.layers)
+        for layer in layers:
             for last in (layer.multihead_attn.proj, layer.linear2):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
-        attention = self.layers[-1].multihead_attn
+        attention = layers[-1].multihead_attn
         width = attention.q.out_features
         mean = torch.full((width,), width**-0.5)  # a direction that neither queries nor keys use
         scale = attention.heads * (width / attention.heads) ** 0.5  # the score of q and k is their product over this
@@ -101,7 +103,8 @@ class MaskDecoder(nn.Module):
     @torch.no_grad()
     def start_silent(self) -> None:
         """Let the masks be 0 at first."""
-        queries = self.layers[-1].multihead_attn.q
+        last: Any = self.layers[-1]
+        queries = last.multihead_attn.q
         nn.init.zeros_(queries.weight)
         nn.init.zeros_(queries.bias)
 
