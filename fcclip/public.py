@@ -6,6 +6,7 @@ Raises:
 # ruff: noqa: E402, what comes first has to precede the imports that it is about
 
 import importlib.util
+import os
 import warnings
 
 if importlib.util.find_spec("detectron2") is None:
@@ -16,9 +17,13 @@ if importlib.util.find_spec("detectron2") is None:
     )
 
 import cv2
+import torch
 
-# OpenCV's threads do not survive a fork, and a data worker that then calls OpenCV waits for them forever.
+# Threads do not survive a fork: a data worker that calls OpenCV, or a child that computes as its parent did, would wait
+# for them forever.
 cv2.setNumThreads(0)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 # fvcore, which Detectron2 imports, scripts two functions at import; nobody who uses this package can change that.
 warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
 

@@ -28,7 +28,13 @@ class Segmentation(Result):
     """The result for one picture, and the forms in which it leaves the program; the data are those of `Result`."""
 
     def above(self, score: float) -> Segmentation:
-        """The same without the segments and instances whose score is below `score`; the semantic map is kept."""
+        """The same without the segments and instances whose score is below `score`; the semantic map is kept.
+
+        Raises:
+            ValueError: `score` is no number from 0 to 1.
+        """
+        if not isinstance(score, int | float | np.number) or not 0 <= score <= 1:
+            raise ValueError(f"a score is a number from 0 to 1, not {score!r}")
         kept = tuple(segment for segment in self.segments if segment.score >= score)
         panoptic = self.panoptic
         if panoptic is not None and len(kept) < len(self.segments):
@@ -81,18 +87,21 @@ class Segmentation(Result):
         """
         save_picture(path, self.draw(style, **choices))
 
-    def to_coco_panoptic(self, folder: str | Path, name: str = "image", image_id: int = 1) -> tuple[Path, Path]:
+    def to_coco_panoptic(
+        self, folder: str | Path, name: str = "image", image_id: int = 1, overwrite: bool = False
+    ) -> tuple[Path, Path]:
         """Write the panoptic result as the COCO panoptic tools read it: `name.png` and `name.json`.
 
-        Category ids are positions in the vocabulary; the JSON lists them.
+        Category ids are positions in the vocabulary; the JSON lists them. Of many pictures, `export` makes one JSON.
 
         Returns:
             The paths of the PNG and of the JSON file.
 
         Raises:
-            ValueError: there is no panoptic result.
+            ValueError: there is no panoptic result, or the name leads out of the folder.
+            FileExistsError: one of the files is there, and `overwrite` is not set.
         """
-        return write_coco_panoptic(self, Path(folder), name, image_id)
+        return write_coco_panoptic(self, Path(folder), name, image_id, overwrite)
 
     def to_dict(self, masks: bool = False, scores: bool = False) -> dict[str, Any]:
         """Sizes, segments, instances and class areas, ready for JSON.

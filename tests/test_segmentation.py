@@ -192,6 +192,24 @@ def test_save_writes_the_picture_drawn(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
+def test_coco_panoptic_files_are_not_written_over(tmp_path: Path) -> None:
+    _, path = segmentation().to_coco_panoptic(tmp_path)
+    before = path.read_text()
+    with pytest.raises(FileExistsError, match="is there already; give each picture a name of its own"):
+        segmentation().above(0.5).to_coco_panoptic(tmp_path)
+    assert path.read_text() == before
+    segmentation().above(0.5).to_coco_panoptic(tmp_path, overwrite=True)
+    assert path.read_text() != before
+    with pytest.raises(ValueError, match='"../x" leads out of the folder'):
+        segmentation().to_coco_panoptic(tmp_path, "../x")
+
+
+@pytest.mark.parametrize("score", ["0.5", -0.1, 1.5, float("nan"), None])
+def test_a_threshold_is_a_probability(score: Any) -> None:
+    with pytest.raises(ValueError, match="a score is a number from 0 to 1, not"):
+        segmentation().above(score)
+
+
 def test_coco_panoptic_files_read_back(tmp_path: Path) -> None:
     png, path = segmentation().to_coco_panoptic(tmp_path, "photo", image_id=42)
     assert np.array_equal(read_panoptic_png(png), panoptic_map())

@@ -37,10 +37,17 @@ class CocoPanoptic(Writer):
         return [path]
 
 
-def write_coco_panoptic(result: Result, folder: Path, name: str, image_id: int) -> tuple[Path, Path]:
-    """Write ``name.png`` and ``name.json``; see `Segmentation.to_coco_panoptic`."""
+def write_coco_panoptic(
+    result: Result, folder: Path, name: str, image_id: int, overwrite: bool = False
+) -> tuple[Path, Path]:
+    """Write `name.png` and `name.json`; see `Segmentation.to_coco_panoptic`."""
     ids = panoptic_map(result)
+    if Path(name).name != name:
+        raise ValueError(f'"{name}" leads out of the folder; give the name of a file alone, without a suffix')
     png, json = folder / f"{name}.png", folder / f"{name}.json"
+    for path in (png, json):
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} is there already; give each picture a name of its own, or overwrite=True")
     height, width = result.size
     write_panoptic_png(png, ids)
     write_panoptic_json(
