@@ -19,7 +19,7 @@ def test_the_scene_and_every_model_get_their_place(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(draw_systems.Segmenter, "from_pretrained", from_pretrained)
     draw_systems.main([str(tmp_path / "systems.png"), "--enlarge", "1"])
-    picture = np.array(Image.open(tmp_path / "systems.png"))
+    picture = np.array(Image.open(tmp_path / "systems.png").convert("RGB"))
     assert picture.shape == (256 + draw_systems.TITLE, 4 * 256 + 3 * draw_systems.GAP, 3)
     columns = [number * (256 + draw_systems.GAP) + 100 for number in range(4)]
     assert picture[draw_systems.TITLE + 100, columns[1:], 0].tolist() == [50, 100, 150]
