@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
+from fcclip.commands.folder import identity_of
 from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video
+from fcclip.commands.hints import vocabulary_hints
 from fcclip.commands.options import DEFAULT_CONFIG
-from fcclip.commands.pictures import ImageJob, plan_pictures
+from fcclip.commands.pictures import ImageJob, plan_images
 from fcclip.commands.results import Demo, Report
 from fcclip.config import CfgNode, load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
@@ -20,6 +22,7 @@ from fcclip.drawing.window import Window
 from fcclip.engine.errors import run_command
 from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
+from fcclip.files.places import require_place
 from fcclip.files.video import VideoError
 from fcclip.files.vocabularies import PUBLISHED
 from fcclip.formats.registry import open_format
@@ -55,7 +58,11 @@ def _run(options: argparse.Namespace, program: str) -> int:
             chosen = read_vocabulary(options)
             cfg = read_model_config(options)
             vocabulary = add_lists(chosen, options, cfg)
-            print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for hint in vocabulary.hints)]))
+            print(
+                "\n".join(
+                    [vocabulary.describe(), *(f"hint: {hint}" for one in chosen for hint in vocabulary_hints(one))]
+                )
+            )
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             if options.save_tracks and (options.no_tracks or not segmenter.can_track):
@@ -68,7 +75,8 @@ def _run(options: argparse.Namespace, program: str) -> int:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
         try:
-            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size))
+            identity = identity_of(cfg.dump(), repr(vocabulary), str(options.confidence_threshold))
+            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size, identity))
         except VideoError as error:
             report.skip(str(error))
         except KeyboardInterrupt:
@@ -124,13 +132,18 @@ def read_model_config(options: argparse.Namespace) -> CfgNode:
 
 
 def _check_paths(options: argparse.Namespace) -> None:
-    if options.json is not None and options.json.is_dir():
-        raise ValueError(f"--json {options.json} is a folder; name a file in it")
+    if options.json is not None:
+        if options.json.is_dir():
+            raise ValueError(f"--json {options.json} is a folder; name a file in it")
+        require_place(options.json.parent)
     output = options.output
-    if output is not None and output.is_file() and output.suffix.lower() not in {*IMAGE_SUFFIXES, ".mp4"}:
+    if output is None:
+        return
+    if output.is_file() and output.suffix.lower() not in {*IMAGE_SUFFIXES, ".mp4"}:
         raise ValueError(
             f"--output {output} is a file of another kind; give a folder or the name of a picture or video"
         )
+    require_place(output if output.is_dir() or not output.suffix else output.parent)
 
 
 def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) -> ImageJob | VideoJob:
@@ -141,9 +154,14 @@ def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) 
         ahead = options.look_ahead if options.look_ahead is not None else (0 if options.webcam else 5)
         choices = VideoChoices(not options.no_tracks, ahead, options.every, options.save_tracks)
         return VideoJob(reader, plan_video(reader, options.output), choices)
-    images, problems = find_images(options.input)
+    if options.resume and options.format:
+        raise ValueError("--format needs the results of all images, which --resume does not have; leave one out")
+    images, problems = find_images(options.input, options.subfolders)
+    if options.subfolders and options.output is not None:
+        results = options.output.resolve()
+        images = [image for image in images if not image.resolve().is_relative_to(results)]
     if not images:
-        raise ValueError("; ".join(problems))
+        raise ValueError("; ".join(problems) or "there are no images but those in --output")
     for problem in problems:
         report.skip(problem)
-    return ImageJob(plan_pictures(images, options.output))
+    return ImageJob(plan_images(images, options.input, options.output, options.resume))

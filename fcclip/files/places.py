@@ -25,6 +25,18 @@ def require_writable_folder(path: str | Path) -> Path:
     return folder
 
 
+def require_place(path: str | Path) -> None:
+    """See that a folder can be made, or written into if it is there; nothing is made yet.
+
+    Raises:
+        ValueError: it cannot; says why and what to do.
+    """
+    folder = Path(path)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    require_writable_folder(folder)
+
+
 def require_writable_file(path: str | Path) -> Path:
     """Try whether a file can be written under this name; one that is there stays as it is.
 

@@ -99,7 +99,7 @@ def test_bad_images_are_named_and_the_rest_is_done(
     output = tmp_path / "results"
     missing = tmp_path / "missing.jpg"
     assert run_demo("--input", missing, photographs, "--output", output) == 1
-    assert sorted(path.name for path in output.iterdir()) == ["c_whole.jpg", "d_grey.png"]
+    assert sorted(path.name for path in output.iterdir()) == ["c_whole.jpg", "d_grey.png", "summary"]
     errors = capsys.readouterr().err
     for name in (
         "a_cut.jpg is not a readable image",
@@ -373,6 +373,17 @@ def test_names_are_read_before_a_model_is_fetched(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("fcclip.commands.segmenting.find_pretrained", lambda _: pytest.fail("fetched in vain"))
     arguments = ["--model", "fcclip_r50", "--vocabulary", "cat; cat", "--input", str(PHOTOGRAPH), "--json"]
     assert main([*arguments, str(tmp_path / "found.json")]) == 2
+
+
+@pytest.mark.parametrize("option", ["--json", "--output"])
+def test_places_are_tried_before_the_work(
+    run_demo: RunDemo, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr("fcclip.commands.segmenting.Segmenter.from_cfg", lambda _: pytest.fail("a model was built"))
+    assert run_demo("--input", PHOTOGRAPH, option, PHOTOGRAPH / "found.json") == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert PHOTOGRAPH.name in error
 
 
 def test_all_built_in_lists_are_the_default(config: Path) -> None:
