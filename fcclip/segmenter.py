@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -15,7 +15,7 @@ from detectron2.modeling import build_model
 from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.files.images import ImageLike, to_rgb
-from fcclip.inference.batching import map_in_batches
+from fcclip.inference.batching import Failure, OnError, map_in_batches, tell_failures
 from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
@@ -25,8 +25,6 @@ from fcclip.tracking import TrackedStream, TrackingOptions, can_track
 from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
 from fcclip.zoo import find_pretrained
-
-OnError = Callable[[int, Exception], None]
 
 LEAST_INSTANCE_SCORE = 0.05  # as Detectron2 has it: what scores less is noise
 
@@ -298,10 +296,10 @@ class Segmenter:
         classes = self._for_one_call(vocabulary)
         self._wanted(classes)
 
-        def run(items: list[_Item]) -> Sequence[Segmentation | _Failure]:
+        def run(items: list[_Item]) -> Sequence[Segmentation | Failure]:
             return self._predict_batch(items, classes)
 
-        return _told(map_in_batches(run, map(_to_item, images), self._kind, batch_size), on_error)
+        return tell_failures(map_in_batches(run, map(_to_item, images), self._kind, batch_size), on_error)
 
     def track(
         self,
@@ -368,13 +366,11 @@ class Segmenter:
         """What the items of a batch have in common."""
         return self.padded_size(item) if isinstance(item, np.ndarray) else type(item).__name__
 
-    def _predict_batch(
-        self, items: list[_Item], classes: EncodedVocabulary | None
-    ) -> Sequence[Segmentation | _Failure]:
+    def _predict_batch(self, items: list[_Item], classes: EncodedVocabulary | None) -> Sequence[Segmentation | Failure]:
         """Results of items of one kind; those that fail together are tried one by one."""
         wanted = self._wanted(classes)
-        if isinstance(items[0], _Failure):
-            return [item for item in items if isinstance(item, _Failure)]
+        if isinstance(items[0], Failure):
+            return [item for item in items if isinstance(item, Failure)]
         try:
             if isinstance(items[0], EncodedPicture):
                 pictures = [item for item in items if isinstance(item, EncodedPicture)]
@@ -383,7 +379,7 @@ class Segmenter:
             return [self._answer(picture, wanted) for picture in pictures]
         except Exception as error:  # whatever the network or the memory says of one picture, the others go on
             if len(items) == 1:
-                return [_Failure(error)]
+                return [Failure(error)]
         return [self._predict_batch([item], wanted)[0] for item in items]
 
     def _encode_batch(self, images: list[np.ndarray]) -> list[EncodedPicture]:
@@ -414,14 +410,7 @@ class Segmenter:
         return {"image": tensor, "height": height, "width": width}
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A picture that cannot be segmented."""
-
-    error: Exception
-
-
-_Item = np.ndarray | EncodedPicture | _Failure
+_Item = np.ndarray | EncodedPicture | Failure
 
 
 def _to_item(image: ImageLike | EncodedPicture) -> _Item:
@@ -431,16 +420,4 @@ def _to_item(image: ImageLike | EncodedPicture) -> _Item:
     try:
         return to_rgb(image)
     except Exception as error:  # of one picture; the others go on
-        return _Failure(error)
-
-
-def _told(results: Iterator[Segmentation | _Failure], on_error: OnError | None) -> Iterator[Segmentation | None]:
-    """The results, where failures are told, or raised if there is nobody to tell."""
-    for place, result in enumerate(results):
-        if not isinstance(result, _Failure):
-            yield result
-        elif on_error is None:
-            raise result.error
-        else:
-            on_error(place, result.error)
-            yield None
+        return Failure(error)

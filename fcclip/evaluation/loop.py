@@ -21,7 +21,7 @@ from torch import nn
 from fcclip.data.mappers import InferenceMapper, VideoInferenceMapper
 from fcclip.evaluation.base import Comparison, ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.build import build_evaluators, inference_folder
-from fcclip.evaluation.class_names import class_names_of
+from fcclip.evaluation.class_names import ClassNames, class_names_of
 from fcclip.evaluation.identity import evaluation_digest
 from fcclip.evaluation.journal import Journal
 from fcclip.evaluation.origin import Origin, describe_run
@@ -71,11 +71,7 @@ def evaluate(
     require_writable_folder(folder)
     metadata = MetadataCatalog.get(dataset_name)
     core: Any = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    if hasattr(core, "set_metadata"):
-        core.set_metadata(metadata)
-    names = class_names_of(core, metadata, cfg.MODEL.FC_CLIP.VOCABULARY_DIR)
-    if names is not None:
-        logger.info("%s: %s", dataset_name, names.sentence())
+    names = _ask_for_classes(core, metadata, cfg)
     records = DatasetCatalog.get(dataset_name)
     evaluators = build_evaluators(cfg, dataset_name, folder, unseen)
     # Processes of several machines may see other times of the files: that of the main process counts.
@@ -229,6 +225,16 @@ def evaluation_mode(model: Any) -> Iterator[None]:
     finally:
         if was_training:
             model.train()
+
+
+def _ask_for_classes(model: Any, metadata: Any, cfg: CfgNode) -> ClassNames | None:
+    """Ask a model that can be asked for the classes of a dataset; which names they have is told in the log."""
+    if hasattr(model, "set_metadata"):
+        model.set_metadata(metadata)
+    names = class_names_of(model, metadata, cfg.MODEL.FC_CLIP.VOCABULARY_DIR)
+    if names is not None:
+        logger.info("%s: %s", metadata.name, names.sentence())
+    return names
 
 
 def _labels_only(model: Any) -> AbstractContextManager[None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+OnError: TypeAlias = Callable[[int, Exception], None]  # is told the place of an item, from 0, and why it failed
 
 LOOK_AHEAD = 4  # batches: enough to sort the upright from the other pictures of a folder
 
@@ -45,6 +47,25 @@ def map_in_batches(
         yield from queue.take()
     if failures:
         raise failures[0]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Stands for the result of an item that has none."""
+
+    error: Exception
+
+
+def tell_failures(results: Iterable[Result | Failure], on_error: OnError | None) -> Iterator[Result | None]:
+    """The results, None where there is none; failures are told, or raised if there is nobody to tell."""
+    for place, result in enumerate(results):
+        if not isinstance(result, Failure):
+            yield result
+        elif on_error is None:
+            raise result.error
+        else:
+            on_error(place, result.error)
+            yield None
 
 
 class _Queue(Generic[Item, Result]):
