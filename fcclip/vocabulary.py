@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fcclip.category import Category, clean_name, parse_category, parse_negatives, same_name, split_synonyms
 from fcclip.files.name_lists import name_list_of, parse_name_list, read_name_list
 from fcclip.files.vocabularies import vocabulary_folder
 
-MAX_NAME_CHARACTERS = 200
+__all__ = ["Category", "NamesFile", "Vocabulary", "VocabularyLike", "clean_name", "read_names", "split_synonyms"]
+
+EVERYTHING_ELSE = "everything else"  # among negatives: what the model was trained on and nobody asked for
 PUBLISHED_SUFFIX = "_with_prompt_eng"
 
 _FILE_NAME = re.compile(r"[^;,\n]+\.(txt|csv|tsv|json|ya?ml|names)", re.IGNORECASE)
-# Zero-width and soft spaces, marks of direction: nobody sees them. Joiners stay, as scripts and emoji need them.
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-_JOINERS = "\u200c\u200d\ufe0f"
-
-
-@dataclass(frozen=True)
-class Category:
-    """One class: its synonyms, the first of which is displayed.
-
-    Args:
-        names: at least one name; every name becomes a set of prompts, and the best matching one counts.
-        is_thing: countable objects (a segment each) or stuff (one segment per image).
-        color: RGB, 0..255, or None to have one chosen.
-    """
-
-    names: tuple[str, ...]
-    is_thing: bool = True
-    color: tuple[int, int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.names or not all(isinstance(name, str) and name.strip() for name in self.names):
-            raise ValueError(f"a class has an empty name among {list(self.names)}; every class needs a name")
-
-    @property
-    def name(self) -> str:
-        return self.names[0]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """The classes that a model is asked for; a class's position is its contiguous id.
 
+    Args:
+        categories: the classes.
+        negatives: names that nothing is to be called: what fits them better than any class is left out.
+        everything_else: names that the model was trained on count as negatives too.
+
     Raises:
         ValueError: if there is no class.
     """
 
     categories: tuple[Category, ...]
+    negatives: tuple[str, ...] = ()
+    everything_else: bool = False
 
     def __post_init__(self) -> None:
         if not self.categories:
@@ -87,8 +70,10 @@ class Vocabulary:
 
     @classmethod
     def from_string(cls, text: str) -> Vocabulary:
-        """Parse `"cat,kitten; sky=stuff; forklift"`: classes by ";", synonyms by ",", things unless "=stuff".
+        """Parse `"cat,kitten; sky=stuff; forklift>0.6"`: classes by ";", synonyms by ",", things unless "=stuff".
 
+        ">0.6" is the least score of a class. "not: wolf, fox" are names that nothing is to be called, and
+        "not: everything else" all names that the model was trained on and that are not asked for.
         Lines, JSON, CSV and YAML are understood too: see `fcclip.files.name_lists.parse_name_list`.
         """
         if _FILE_NAME.fullmatch(text.strip()):
@@ -105,7 +90,7 @@ class Vocabulary:
             FileNotFoundError: there is no such file.
             ValueError: it is no file of names, or a name is empty, over-long or given twice; names the file.
         """
-        return Vocabulary(read_names(path).categories)
+        return read_names(path).vocabulary
 
     @classmethod
     def from_class_strings(cls, strings: Iterable[str]) -> Vocabulary:
@@ -113,17 +98,17 @@ class Vocabulary:
 
         Names that look or mean the same in Unicode are the same; see `clean_name`.
         """
-        categories = tuple(_parse_category(string) for string in strings)
-        seen: dict[str, str] = {}
-        for category in categories:
-            for name in category.names:
-                key = unicodedata.normalize("NFKC", name).casefold()
-                if key in seen:
-                    raise ValueError(
-                        f'the name "{name}" is given twice (classes "{seen[key]}" and "{category.name}"); remove one'
-                    )
-                seen[key] = category.name
-        return cls(categories)
+        categories: list[Category] = []
+        negatives: list[str] = []
+        for string in strings:
+            names = parse_negatives(string)
+            if names is None:
+                categories.append(parse_category(string))
+            else:
+                negatives += names
+        _refuse_repeated(categories, negatives)
+        others = tuple(name for name in negatives if name.casefold() != EVERYTHING_ELSE)
+        return cls(tuple(categories), others, everything_else=len(others) < len(negatives))
 
     @classmethod
     def from_metadata(cls, metadata: Any, vocabulary_dir: str | Path = "") -> Vocabulary:
@@ -160,7 +145,11 @@ class Vocabulary:
         return len(self.categories)
 
     def __add__(self, other: Vocabulary) -> Vocabulary:
-        return Vocabulary(self.categories + other.categories)
+        return Vocabulary(
+            self.categories + other.categories,
+            self.negatives + other.negatives,
+            self.everything_else or other.everything_else,
+        )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -175,6 +164,12 @@ class Vocabulary:
     @cached_property
     def thing_ids(self) -> frozenset[int]:
         return frozenset(index for index, category in enumerate(self.categories) if category.is_thing)
+
+    @cached_property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """The least score of each class; None if no class has one."""
+        values = tuple(category.threshold for category in self.categories)
+        return values if any(values) else None
 
     @property
     def class_strings(self) -> list[str]:
@@ -193,29 +188,17 @@ class Vocabulary:
             notes = ["stuff"] * (not category.is_thing) + [f"also: {', '.join(category.names[1:])}"] * (
                 len(category.names) > 1
             )
+            notes += [f"from a score of {category.threshold:g}"] * (category.threshold > 0)
             parts.append(category.name + (f" ({'; '.join(notes)})" if notes else ""))
         more = [f"and {len(self) - most} more"] * (len(self) > most)
+        negatives = [*self.negatives, *[EVERYTHING_ELSE] * self.everything_else]
+        more += [f"not: {', '.join(negatives)}"] * bool(negatives)
         return f"{len(self)} {'class' if len(self) == 1 else 'classes'}: {'; '.join([*parts, *more])}"
-
-    @cached_property
-    def hints(self) -> tuple[str, ...]:
-        """What may have been meant otherwise, one sentence each."""
-        first = self.categories[0]
-        if len(self) > 1 or len(first.names) == 1:
-            return ()
-        return (
-            f'"," is between synonyms of one class; for {len(first.names)} classes write "{"; ".join(first.names)}"',
-        )
 
     def seen_in(self, training: Vocabulary) -> list[bool]:
         """Which classes share a name, letter by letter, with a class of the training vocabulary."""
         known = set(training.names)
         return [not known.isdisjoint(category.names) for category in self.categories]
-
-
-def split_synonyms(string: str) -> tuple[str, ...]:
-    """Split a dataset's class string as the published code does: at "," or ", ", nothing else is stripped."""
-    return tuple(string.replace(", ", ",").split(","))
 
 
 @dataclass(frozen=True)
@@ -233,16 +216,27 @@ class NamesFile:
     strings: tuple[str, ...]
 
     @cached_property
-    def categories(self) -> tuple[Category, ...]:
-        """The classes, strictly parsed.
+    def vocabulary(self) -> Vocabulary:
+        """What the file says, strictly parsed.
 
         Raises:
-            ValueError: there is none, or a name is empty, over-long or given twice.
+            ValueError: there is no class, or a name is empty, over-long or given twice.
         """
         try:
-            return Vocabulary.from_class_strings(self.strings).categories
+            return Vocabulary.from_class_strings(self.strings)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes of a dataset.
+
+        Raises:
+            ValueError: as for `vocabulary`, or the file has what is no class.
+        """
+        if len(self.vocabulary) < len(self.strings):
+            raise ValueError(f'{self.path} has "not:" in it, which the names of a dataset cannot have; remove it')
+        return self.vocabulary.categories
 
     def by_id(self) -> dict[int, str]:
         """The string of each number.
@@ -284,43 +278,17 @@ def read_names(path: str | Path) -> NamesFile:
     return NamesFile(Path(path), names.ids, names.strings)
 
 
-def clean_name(name: str) -> str:
-    """A name as CLIP is to read it: white space is one space, what is invisible goes, letters are composed (NFC).
-
-    Raises:
-        ValueError: it has control characters, or halves of characters.
-    """
-    name = unicodedata.normalize("NFC", _INVISIBLE.sub("", " ".join(name.split())))
-    for character in name:
-        if unicodedata.category(character) in ("Cc", "Cs"):
-            shown = "".join(other if other.isprintable() else "?" for other in name[:40])
-            raise ValueError(f'the name "{shown}" has the control character U+{ord(character):04X}; remove it')
-    return name if name.strip(_JOINERS + " ") else ""
-
-
-def _parse_category(string: str) -> Category:
-    if not isinstance(string, str):
-        raise ValueError(f'a class is text like "cat,kitten", not {string!r}')
-    if ";" in string:
-        raise ValueError(f'the class "{string[:60]}" has ";" in it, which is between classes; give each on its own')
-    body, separator, kind = string.partition("=")
-    kind = kind.strip().lower()
-    if separator and kind not in ("stuff", "thing"):
-        raise ValueError(f'"{string.strip()[:60]}" should end in =stuff or =thing, not in "={kind[:60]}"')
-    names = tuple(clean_name(_without_quotes(name)) for name in body.split(","))
-    for name in names:
-        if not name:
-            raise ValueError(
-                f'"{string.strip()[:60]}" has an empty name; write names between commas, like "cat,kitten"'
-            )
-        if len(name) > MAX_NAME_CHARACTERS:
-            raise ValueError(f'the name "{name[:40]}..." is longer than {MAX_NAME_CHARACTERS} characters; shorten it')
-    return Category(names, is_thing=kind != "stuff")
-
-
-def _without_quotes(name: str) -> str:
-    name = name.strip()
-    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else name
+def _refuse_repeated(categories: Sequence[Category], negatives: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    places = [
+        (name, f'class {number} ("{",".join(category.names)[:60]}")')
+        for number, category in enumerate(categories, start=1)
+        for name in category.names
+    ]
+    for name, place in [*places, *((name, '"not:"') for name in negatives)]:
+        first = seen.setdefault(same_name(name), place)
+        if first is not place:
+            raise ValueError(f'the name "{name}" is given twice, in {first} and in {place}; remove one')
 
 
 def _strings_from_directory(directory: Path, stem: str, ids: Sequence[int]) -> list[str]:

@@ -26,7 +26,14 @@ def test_kind_belongs_to_the_whole_class() -> None:
         ("", "no classes"),
         (" ; ;", "no classes"),
         ("cat,,kitten", "empty name"),
-        ("cat; dog, cat", '"cat" is given twice'),
+        ("cat; dog, cat", r'"cat" is given twice, in class 1 \("cat"\) and in class 2 \("dog,cat"\); remove one'),
+        ("cat, cat", r'"cat" is given twice, in class 1 \("cat,cat"\) and in class 1'),
+        ("cat; not: dog, Cat", r'"Cat" is given twice, in class 1 \("cat"\) and in "not:"; remove one'),
+        ("cat>high", 'should end in a least score from 0 to 1, like >0.6, not in ">high"'),
+        ("cat>1.5", "a least score from 0 to 1"),
+        ("cat>0.5=cloud", "=stuff or =thing"),
+        ("cat; not: wolf,", "empty name"),
+        ("not: wolf", "no classes"),
         ("cat; Cat", '"Cat" is given twice'),
         ("sky=cloud", "=stuff or =thing"),
         ("x" * 500, "longer than"),
@@ -35,6 +42,33 @@ def test_kind_belongs_to_the_whole_class() -> None:
 def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Vocabulary.from_string(text)
+
+
+def test_thresholds_of_classes() -> None:
+    vocabulary = Vocabulary.from_string("cat,kitten>0.6; sky=stuff > .25; sea>1=stuff; dog")
+    assert vocabulary.thresholds == (0.6, 0.25, 1.0, 0.0)
+    assert vocabulary.names == ("cat", "kitten", "sky", "sea", "dog")
+    assert vocabulary.thing_ids == {0, 3}
+    assert Vocabulary.from_string("cat; dog").thresholds is None
+    assert Vocabulary.from_string("cat>0.6; dog").describe() == "2 classes: cat (from a score of 0.6); dog"
+    with pytest.raises(ValueError, match='the threshold of "cat" is 2; give a number from 0 to 1'):
+        Category(("cat",), threshold=2)
+
+
+def test_negatives_are_no_classes(tmp_path) -> None:
+    vocabulary = Vocabulary.from_string("dog; not: wolf, fox; cat; NOT: lynx")
+    assert [category.name for category in vocabulary.categories] == ["dog", "cat"]
+    assert vocabulary.negatives == ("wolf", "fox", "lynx")
+    assert not vocabulary.everything_else
+    other = Vocabulary.of(["sky=stuff", "not: everything else"])
+    assert other.everything_else and other.negatives == ()
+    both = vocabulary + other
+    assert both.everything_else and both.negatives == vocabulary.negatives
+    assert both.describe().endswith("; not: wolf, fox, lynx, everything else")
+    (tmp_path / "names.txt").write_text("dog\nnot: wolf, fox\n")
+    assert Vocabulary.from_file(tmp_path / "names.txt").negatives == ("wolf", "fox")
+    with pytest.raises(ValueError, match=r'names.txt has "not:" in it, which the names of a dataset cannot have'):
+        _ = read_names(tmp_path / "names.txt").categories
 
 
 def test_file_takes_plain_lines(tmp_path) -> None:
@@ -142,15 +176,11 @@ def test_vocabularies_add_up() -> None:
     assert both.thing_ids == {0, 2}
 
 
-def test_what_was_understood_is_told_and_what_may_have_been_meant() -> None:
+def test_what_was_understood_is_told() -> None:
     one = Vocabulary.from_string("red circle, white cross, green star")
     assert one.describe() == "1 class: red circle (also: white cross, green star)"
-    assert one.hints == (
-        '"," is between synonyms of one class; for 3 classes write "red circle; white cross; green star"',
-    )
     two = Vocabulary.from_string("cat,kitten; sky,clouds=stuff")
     assert two.describe() == "2 classes: cat (also: kitten); sky (stuff; also: clouds)"
-    assert two.hints == Vocabulary.from_string("cat").hints == ()
     assert Vocabulary.of([f"n{index}" for index in range(5)]).describe(most=2) == "5 classes: n0; n1; and 3 more"
 
 

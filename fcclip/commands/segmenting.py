@@ -24,6 +24,7 @@ from fcclip.files.video import VideoError
 from fcclip.files.vocabularies import PUBLISHED
 from fcclip.formats.registry import open_format
 from fcclip.formats.writer import Writer
+from fcclip.hints import vocabulary_hints
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
@@ -55,7 +56,7 @@ def _run(options: argparse.Namespace, program: str) -> int:
             chosen = read_vocabulary(options)
             cfg = read_model_config(options)
             vocabulary = add_lists(chosen, options, cfg)
-            print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for hint in vocabulary.hints)]))
+            print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for one in chosen for hint in vocabulary_hints(one))]))
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             if options.save_tracks and (options.no_tracks or not segmenter.can_track):
