@@ -144,7 +144,7 @@ class TrackedStream(Iterator[Segmentation]):
         frame, vocabulary = voted.payload, self._classes.vocabulary
         with torch.no_grad():
             found = self._model.merge(
-                voted.log_probabilities, frame.masks, frame.sizes, vocabulary.thing_ids, labels_only=True
+                voted.log_probabilities, frame.masks, frame.sizes, vocabulary.thing_ids, True, vocabulary.thresholds
             )
         if voted.begins_shot:
             self._book.begin_shot()

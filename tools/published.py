@@ -107,9 +107,15 @@ def names(model: FCCLIP) -> TextClassifier:
 
 
 def merge(
-    model: FCCLIP, class_logits: Tensor, mask_logits: Tensor, sizes: Sizes, things: frozenset[int], labels_only: bool
+    model: FCCLIP,
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    sizes: Sizes,
+    things: frozenset[int],
+    labels_only: bool,
+    thresholds: None,
 ) -> dict[str, Any]:
-    """All three results of one image from full-size masks."""
+    """All three results of one image from full-size masks; the published system has no thresholds of classes."""
     output = sizes.output
     masks = full_masks(mask_logits, sizes.padded, sizes.image, output)
     panoptic_map, segments = panoptic(class_logits, masks, things, model.object_mask_threshold, model.overlap_threshold)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -19,11 +19,18 @@ class InstanceInference:
         output: height and width.
         max_instances: number of pairs taken.
         class_ids: of those, only pairs of these classes are kept (None: all).
+        thresholds: least score of the instances of each class, C numbers.
     """
 
     def __init__(
-        self, class_logits: Tensor, output: Size, max_instances: int, class_ids: Collection[int] | None = None
+        self,
+        class_logits: Tensor,
+        output: Size,
+        max_instances: int,
+        class_ids: Collection[int] | None = None,
+        thresholds: Sequence[float] | None = None,
     ) -> None:
+        self._thresholds = thresholds
         probabilities = class_logits.float().softmax(dim=-1)[:, :-1]
         classes = probabilities.shape[1]
         count = min(max_instances, probabilities.numel())
@@ -54,6 +61,8 @@ class InstanceInference:
         result.pred_boxes = Boxes(boxes_of_masks(self._masks))
         result.scores = self._scores * mask_score[self._mask_of_pair]
         result.pred_classes = self._labels
+        if self._thresholds is not None:
+            result = result[result.scores >= result.scores.new_tensor(self._thresholds)[self._labels]]
         return result
 
 

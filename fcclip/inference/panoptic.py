@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,6 +36,7 @@ class PanopticInference:
         class_logits: (Q, C + 1), void last.
         output: height and width.
         thing_ids: classes of which every query is a segment of its own.
+        thresholds: least score of a query of each class, C numbers, besides `object_mask_threshold`.
     """
 
     def __init__(
@@ -45,9 +46,12 @@ class PanopticInference:
         thing_ids: Collection[int],
         object_mask_threshold: float,
         overlap_threshold: float,
+        thresholds: Sequence[float] | None = None,
     ) -> None:
         scores, labels = class_logits.float().softmax(dim=-1).max(dim=-1)
         kept = (labels != class_logits.shape[-1] - 1) & (scores > object_mask_threshold)
+        if thresholds is not None:
+            kept &= scores >= scores.new_tensor([*thresholds, 0.0])[labels]
         self.queries = kept.nonzero()[:, 0]
         self._scores, self._labels = scores[self.queries], labels[self.queries]
         self._thing_ids = thing_ids

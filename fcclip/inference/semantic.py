@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from fcclip.inference.masks import FLOAT_BYTES, MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
+
+BELOW_THRESHOLD = 1e-4  # weight of a mask in a class that it does not reach the threshold of
 
 
 class SemanticInference:
@@ -18,12 +20,24 @@ class SemanticInference:
         output: height and width.
         chunk_bytes: of class scores that are held at a time.
         labels_only: give the best class of every pixel and never hold the scores of a whole image.
+        thresholds: of each class, C numbers; a mask that scores less hardly counts for the class, which gives way to
+            any other. Where there is none, it stays: a label map has a class at every pixel.
     """
 
     queries = None
 
-    def __init__(self, class_logits: Tensor, output: Size, chunk_bytes: int, labels_only: bool = False) -> None:
+    def __init__(
+        self,
+        class_logits: Tensor,
+        output: Size,
+        chunk_bytes: int,
+        labels_only: bool = False,
+        thresholds: Sequence[float] | None = None,
+    ) -> None:
         self._probabilities = class_logits.float().softmax(dim=-1)[:, :-1].T.contiguous()
+        if thresholds is not None:
+            below = self._probabilities < self._probabilities.new_tensor(thresholds)[:, None]
+            self._probabilities = torch.where(below, BELOW_THRESHOLD * self._probabilities, self._probabilities)
         self.classes = len(self._probabilities)
         self._chunk_bytes = chunk_bytes
         self._labels_only = labels_only
@@ -59,7 +73,12 @@ class SemanticInference:
 
 
 def resized_semantic_inference(
-    class_logits: Tensor, masks: MaskUpsampler, output: Size, chunk_bytes: int, labels_only: bool = False
+    class_logits: Tensor,
+    masks: MaskUpsampler,
+    output: Size,
+    chunk_bytes: int,
+    labels_only: bool = False,
+    thresholds: Sequence[float] | None = None,
 ) -> Tensor:
     """Semantic inference at the size of the masks, its class scores then resized.
 
@@ -71,11 +90,12 @@ def resized_semantic_inference(
         output: height and width of the result.
         chunk_bytes: of masks, and of class scores, that are held at a time.
         labels_only: give the best class of every pixel.
+        thresholds: as of `SemanticInference`.
 
     Returns:
         (C, *output) float32 scores, or labels of shape `output`.
     """
-    inference = SemanticInference(class_logits, output, chunk_bytes, labels_only)
+    inference = SemanticInference(class_logits, output, chunk_bytes, labels_only, thresholds)
     weights = resize_matrix(masks.output[0], output[0])
     for start, stop in _bands_of_both(masks, output, max(len(class_logits), inference.classes), chunk_bytes):
         first, last = support(weights[start:stop])

@@ -21,7 +21,7 @@ from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, require_numbers, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
-from fcclip.modeling.classification import classify, geometric_ensemble
+from fcclip.modeling.classification import classify, geometric_ensemble, leave_to_negatives
 from fcclip.modeling.criterion import build_criterion
 from fcclip.modeling.decoded import Decoded
 from fcclip.text import TextClassifier
@@ -189,8 +189,8 @@ class FCCLIP(OpenVocabularyModel):
         class_logits = self.classify(encoded.decoded, classes.to(self.device))
         require_numbers("class scores", class_logits)
         require_numbers("masks", encoded.decoded.mask_logits)
-        things = classes.vocabulary.thing_ids
-        return self.merge(class_logits[0], encoded.decoded.mask_logits[0], encoded.sizes, things, labels_only)
+        asked, masks = classes.vocabulary, encoded.decoded.mask_logits[0]
+        return self.merge(class_logits[0], masks, encoded.sizes, asked.thing_ids, labels_only, asked.thresholds)
 
     def decode(self, images: Tensor) -> Decoded:
         """What the network says of images (B, 3, H, W), normalised and padded; it knows no class."""
@@ -224,7 +224,10 @@ class FCCLIP(OpenVocabularyModel):
         exponents = torch.where(classes.seen, self.geometric_ensemble_alpha, self.geometric_ensemble_beta)
         if self.ensemble_on_valid_mask:
             exponents = exponents * decoded.on_features[..., None]
-        return geometric_ensemble(in_vocab, out_vocab, exponents)
+        joint = geometric_ensemble(in_vocab, out_vocab, exponents)
+        if classes.contest is None:
+            return joint
+        return leave_to_negatives(joint, self.classify(decoded, classes.contest.everyone), classes.contest.weights)
 
     def classify_apart(self, decoded: Decoded, classes: EncodedVocabulary) -> tuple[Tensor, Tensor]:
         """What each classifier says: logits (B, Q, C + 1) of the trained one, void last, and (B, Q, C) of CLIP."""
@@ -253,6 +256,7 @@ class FCCLIP(OpenVocabularyModel):
         sizes: Sizes,
         thing_ids: Collection[int],
         labels_only: bool = False,
+        thresholds: Sequence[float] | None = None,
     ) -> dict[str, Any]:
         """The results of one image.
 
@@ -262,24 +266,31 @@ class FCCLIP(OpenVocabularyModel):
             sizes: of the image.
             thing_ids: classes that are countable.
             labels_only: see `labels_only`.
+            thresholds: least score of each class, C numbers.
 
         Returns:
             See `answer`.
         """
         if not (self.sem_seg_postprocess_before_inference or self.panoptic_on or self.instance_on):
             masks = MaskUpsampler(mask_logits, sizes.padded, sizes.image, sizes.image)
-            scores = resized_semantic_inference(class_logits, masks, sizes.output, self.chunk_bytes, labels_only)
+            scores = resized_semantic_inference(
+                class_logits, masks, sizes.output, self.chunk_bytes, labels_only, thresholds
+            )
             return {"sem_seg": scores}
         wanted: dict[str, Any] = {}
         if self.semantic_on:
-            wanted["sem_seg"] = SemanticInference(class_logits, sizes.output, self.chunk_bytes, labels_only)
+            wanted["sem_seg"] = SemanticInference(
+                class_logits, sizes.output, self.chunk_bytes, labels_only, thresholds
+            )
         if self.panoptic_on:
             wanted["panoptic_seg"] = PanopticInference(
-                class_logits, sizes.output, thing_ids, self.object_mask_threshold, self.overlap_threshold
+                class_logits, sizes.output, thing_ids, self.object_mask_threshold, self.overlap_threshold, thresholds
             )
         if self.instance_on:
             kept = thing_ids if self.panoptic_on else None
-            wanted["instances"] = InstanceInference(class_logits, sizes.output, self.test_topk_per_image, kept)
+            wanted["instances"] = InstanceInference(
+                class_logits, sizes.output, self.test_topk_per_image, kept, thresholds
+            )
         masks = MaskUpsampler(mask_logits, sizes.padded, sizes.image, sizes.output)
         feed_bands(masks, list(wanted.values()), self.chunk_bytes)
         results = {name: inference.result() for name, inference in wanted.items()}

@@ -236,9 +236,7 @@ class MinVIS_OV(FCCLIP):
 
     def _other_names(self, asked: Vocabulary) -> Tensor:
         """(n, E) rows of all names of the training classes that share none with a class that was asked for."""
-        known = set(asked.names)
-        others = [c for c in self.vocabularies.train_vocabulary.categories if known.isdisjoint(c.names)]
-        names = [name for category in others for name in category.names]
+        names = [name for category in self.vocabularies.others(asked.names) for name in category.names]
         if not names:
             return self.void_embedding.weight.new_zeros(0, self.backbone.dim_latent)
         return self.vocabularies.embed(names).to(self.device)

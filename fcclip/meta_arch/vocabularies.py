@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from fcclip.text import NameEmbedder, TextClassifier
-from fcclip.vocabulary import Vocabulary
+from fcclip.vocabulary import Category, Vocabulary
+
+NAMED_WEIGHT = 1.0  # of negatives that were named: they count as much as classes
+TRAINED_WEIGHT = 0.3  # of everything else: weaker, to find as much as without (docs/words.md)
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +27,37 @@ class EncodedVocabulary:
         vocabulary: C classes.
         text: their names as unit vectors.
         seen: (C,) bool, which of them the model was trained on.
+        contest: the classes together with what nothing is to be called; None if there is no such thing.
     """
 
     vocabulary: Vocabulary
     text: TextClassifier
     seen: Tensor
+    contest: Contest | None = None
 
     def to(self, device: torch.device) -> EncodedVocabulary:
         """The same on another device."""
         if self.seen.device == device:
             return self
-        return EncodedVocabulary(self.vocabulary, self.text.to(device), self.seen.to(device))
+        contest = None if self.contest is None else self.contest.to(device)
+        return EncodedVocabulary(self.vocabulary, self.text.to(device), self.seen.to(device), contest)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Classes and negatives, of which a mask is called the former only if it does not look more like the latter.
+
+    Attributes:
+        everyone: the C classes, then N negatives, encoded.
+        weights: (N,) what the probability of each negative is multiplied with, before it is compared.
+    """
+
+    everyone: EncodedVocabulary
+    weights: Tensor
+
+    def to(self, device: torch.device) -> Contest:
+        """The same on another device."""
+        return Contest(self.everyone.to(device), self.weights.to(device))
 
 
 class Vocabularies:
@@ -100,7 +123,7 @@ class Vocabularies:
         Raises:
             ValueError: if a name is too long for CLIP's text tower.
         """
-        unknown = self._embedder.unknown(vocabulary.names)
+        unknown = self._embedder.unknown([*vocabulary.names, *vocabulary.negatives])
         if unknown:
             logger.warning(
                 "the model was never trained on the words of %s%s; what it finds for them means nothing",
@@ -112,6 +135,11 @@ class Vocabularies:
     def embed(self, names: Sequence[str]) -> Tensor:
         """Names -> (n, E) unit rows on the CPU."""
         return self._embedder.embed(names)
+
+    def others(self, asked: Collection[str]) -> tuple[Category, ...]:
+        """The training classes that have none of these names."""
+        known = set(asked)
+        return tuple(category for category in self.train_vocabulary.categories if known.isdisjoint(category.names))
 
     def ask_for(self, classes: EncodedVocabulary, metadata: Any = None) -> None:
         """Ask for these classes from now on.
@@ -133,7 +161,19 @@ class Vocabularies:
         self._embedder.forget()
 
     def _encode(self, vocabulary: Vocabulary, seen: list[bool]) -> EncodedVocabulary:
-        return EncodedVocabulary(vocabulary, self._embedder.build_classifier(vocabulary), torch.tensor(seen))
+        text = self._embedder.build_classifier(vocabulary)
+        return EncodedVocabulary(vocabulary, text, torch.tensor(seen), self._contest(vocabulary, seen))
+
+    def _contest(self, vocabulary: Vocabulary, seen: list[bool]) -> Contest | None:
+        named = tuple(Category((name,)) for name in vocabulary.negatives)
+        trained = self.others({*vocabulary.names, *vocabulary.negatives}) if vocabulary.everything_else else ()
+        if not named and not trained:
+            return None
+        everyone = Vocabulary(vocabulary.categories + named + trained)
+        flags = [*seen, *everyone.seen_in(self.train_vocabulary)[len(seen) :]]
+        weights = [NAMED_WEIGHT] * len(named) + [TRAINED_WEIGHT] * len(trained)
+        text = self._embedder.build_classifier(everyone)
+        return Contest(EncodedVocabulary(everyone, text, torch.tensor(flags)), torch.tensor(weights))
 
     def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:
         """Which classes were trained on; `metadata` is that of the dataset that they are those of, if they are."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fcclip.meta_arch.vocabularies import Vocabularies
+from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.text import NameEmbedder
 from fcclip.vocabulary import Vocabulary
 
@@ -69,6 +69,19 @@ class ZeroShotVocabularies(Vocabularies):
     def num_training_classes(self) -> int:
         """How many class maps the loss sees."""
         return len(self.train_vocabulary)
+
+    def encode(self, vocabulary: Vocabulary) -> EncodedVocabulary:
+        """As `Vocabularies.encode`.
+
+        Raises:
+            ValueError: also if there are negatives or thresholds, as every pixel has a class here.
+        """
+        if vocabulary.negatives or vocabulary.everything_else or vocabulary.thresholds:
+            raise ValueError(
+                'this model gives every pixel a class, so that "not:" and thresholds like "cat>0.6" cannot be used; '
+                "leave them out, or take an FC-CLIP"
+            )
+        return super().encode(vocabulary)
 
     def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:
         if metadata is None:

@@ -10,6 +10,7 @@ from fcclip.text import TextClassifier
 
 MAX_LOGIT_SCALE = 100.0
 VOID_EPSILON = 1e-8
+LOST_SHARE = 0.01  # of its probability that a class keeps in a mask which a negative wins
 
 
 def classify(embeddings: Tensor, text: TextClassifier, logit_scale: Tensor) -> Tensor:
@@ -49,3 +50,22 @@ def geometric_ensemble(in_vocab: Tensor, out_vocab: Tensor, exponents: Tensor) -
     joint = ((1 - exponents) * log_in + exponents * log_out).softmax(dim=-1)
     void = in_vocab.softmax(dim=-1)[..., -1:]
     return torch.log(torch.cat([joint * (1 - void), void], dim=-1) + VOID_EPSILON)
+
+
+def leave_to_negatives(log_probabilities: Tensor, contest: Tensor, weights: Tensor) -> Tensor:
+    """Make void of what looks more like a negative than like any class; the scores of all else stay as they are.
+
+    Args:
+        log_probabilities: (B, Q, C + 1) of the classes, void last.
+        contest: (B, Q, C + N + 1) of the same classes among N negatives, void last.
+        weights: (N,) what the probability of each negative is multiplied with, before it is compared.
+
+    Returns:
+        (B, Q, C + 1) log-probabilities.
+    """
+    count = log_probabilities.shape[-1] - 1
+    best_negative = (contest[..., count:-1] + weights.log()).amax(dim=-1, keepdim=True)
+    lost = best_negative > contest[..., :count].amax(dim=-1, keepdim=True)
+    share = LOST_SHARE * log_probabilities[..., :-1].exp()
+    void = 1 - share.sum(dim=-1, keepdim=True)
+    return torch.where(lost, torch.log(torch.cat([share, void], dim=-1) + VOID_EPSILON), log_probabilities)

@@ -147,3 +147,51 @@ def test_consumers_of_some_masks_get_theirs() -> None:
     feed_bands(upsampler, together, CHUNK)
     assert torch.equal(alone[0].result().pred_masks, together[0].result().pred_masks)
     assert torch.equal(alone[1].result()[0], together[1].result()[0])
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_panoptic_thresholds_leave_uncertain_masks_out(output) -> None:
+    logits, masks = blobs(queries=20)
+    thresholds = (0.0, 0.7, 0.5, 1.0)
+    best = logits.softmax(dim=-1).max(dim=-1)
+    certain = best.values >= torch.tensor([*thresholds, 0.0])[best.indices]
+    assert 3 < certain.sum() < 20
+    alone = PanopticInference(logits[certain], output, THINGS, 0.0, 0.1)
+    feed_bands(MaskUpsampler(masks[certain], PADDED, IMAGE, output), [alone], CHUNK)
+    chosen = PanopticInference(logits, output, THINGS, 0.0, 0.1, thresholds)
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, output), [chosen], CHUNK)
+    assert torch.equal(chosen.result()[0], alone.result()[0])
+    assert 3 not in [segment.category_id for segment in chosen.result()[1]]
+
+
+def test_instance_thresholds_are_those_of_scores() -> None:
+    logits, masks = blobs()
+    thresholds = [0.0, 0.6, 0.3, 0.9]
+    inferences = [InstanceInference(logits, IMAGE, 30, None, chosen) for chosen in (None, thresholds)]
+    feed_bands(MaskUpsampler(masks, PADDED, IMAGE, IMAGE), inferences, CHUNK)
+    everything, some = (inference.result() for inference in inferences)
+    kept = everything.scores >= torch.tensor(thresholds)[everything.pred_classes]
+    assert 0 < kept.sum() < len(everything)
+    assert torch.equal(some.scores, everything.scores[kept])
+    assert torch.equal(some.pred_masks, everything.pred_masks[kept])
+
+
+@pytest.mark.parametrize("resized", [False, True])
+def test_a_semantic_class_below_its_threshold_gives_way(resized: bool) -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0, -9.0], [0.0, 9.0, 2.0, -9.0]])  # classes 0 to 2, and void
+    masks = torch.full((2, 16, 24), -20.0)
+    masks[0, :, :12] = masks[1, :, 12:] = 20.0
+
+    def labels(thresholds: list[float] | None) -> list[int]:
+        upsampler = MaskUpsampler(masks, PADDED, PADDED, PADDED)
+        if resized:
+            found = resized_semantic_inference(logits, upsampler, PADDED, CHUNK, True, thresholds)
+        else:
+            inference = SemanticInference(logits, PADDED, CHUNK, True, thresholds)
+            feed_bands(upsampler, [inference], CHUNK)
+            found = inference.result()
+        return [int(found[30, 10]), int(found[30, 85])]
+
+    assert labels(None) == [2, 1]
+    assert labels([0.0, 0.0, 0.9]) == [1, 1]
+    assert labels([0.9, 0.9, 0.9]) == [2, 1], "where no class reaches its threshold, the best one stays"
