@@ -126,7 +126,7 @@ def _kind(value: str, string: str) -> str:
 def _threshold(value: str, string: str) -> float:
     if not _NUMBER.fullmatch(value) or float(value) > 1:
         raise ValueError(
-            f'"{string.strip()[:60]}" should end in a least score from 0 to 1, like >0.6, not in ">{value.strip()[:60]}"'
+            f'"{string.strip()[:60]}" should end in a score from 0 to 1, like >0.6, not in ">{value.strip()[:40]}"'
         )
     return float(value)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from fcclip.commands.options import add_model_options, add_shared_options, add_video_options
+from fcclip.commands.options import add_folder_options, add_model_options, add_shared_options, add_video_options
 from fcclip.commands.segmenting import run
 
 
@@ -32,5 +32,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     source.add_argument("--video-input", metavar="PATH", help="a video file, or a folder of frames")
     source.add_argument("--webcam", action="store_true", help="the first camera")
     add_video_options(parser)
+    add_folder_options(parser)
     add_shared_options(parser)
     return parser.parse_args(argv)

@@ -72,6 +72,13 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_folder_options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be chosen of folders of images only."""
+    group = parser.add_argument_group("folders")
+    group.add_argument("--subfolders", action="store_true", help="also images in folders of folders; results keep them")
+    group.add_argument("--resume", action="store_true", help="leave out images whose picture is in --output already")
+
+
 def add_video_options(parser: argparse.ArgumentParser) -> None:
     """Add what can be chosen of videos only."""
     group = parser.add_argument_group("videos")

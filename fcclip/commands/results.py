@@ -40,16 +40,34 @@ class Report:
     problems: list[str] = field(default_factory=list)
     added: bool = False
 
-    def add(self, result: Segmentation, file: str, frame: int | None = None) -> None:
-        """Note what was found in an image, or in a frame (from 1) of a video."""
+    def add(self, result: Segmentation, file: str, frame: int) -> None:
+        """Note what was found in a frame (from 1) of a video, and write it for other programs."""
+        self.record(result, file, frame)
+        self.export(result, f"{Path(file).stem}/{frame:06d}.jpg")
+
+    def record(self, result: Segmentation, file: str, frame: int | None = None) -> dict[str, Any]:
+        """What was found, ready for JSON, where it is kept if it is to be written."""
+        where = {"file": file} if frame is None else {"file": file, "frame": frame}
+        found = {**where, **result.to_dict()}
         if self.keep_results:
-            where = {"file": file} if frame is None else {"file": file, "frame": frame}
-            self.results.append({**where, **result.to_dict()})
-        path = Path(file)
-        name = path.name if frame is None else f"{path.stem}/{frame:06d}.jpg"
+            self.results.append(found)
+        return found
+
+    def export(self, result: Segmentation, name: str) -> None:
+        """Write a result for other programs; `name` is the picture's."""
         for writer in self.writers:
             writer.add(result, name)
         self.added = True
+
+    def add_records(self, records: Iterable[dict[str, Any]]) -> None:
+        """Note what an earlier run has found."""
+        if self.keep_results:
+            self.results += records
+
+    def sort_records(self, files: Sequence[str]) -> None:
+        """Put records into the order of the files."""
+        places = {file: place for place, file in enumerate(files)}
+        self.results.sort(key=lambda record: places[record["file"]])
 
     def finish_formats(self) -> None:
         """Write the files that cover all results, and tell where they are; none without a result."""
@@ -74,13 +92,14 @@ class Report:
 
 @dataclass
 class Demo:
-    """A segmenter, and what is done with every result."""
+    """A segmenter, and what is done with every result; `identity` tells runs apart whose results may differ."""
 
     segmenter: Segmenter
     threshold: float
     report: Report
     window: Window | None
     batch_size: int
+    identity: str = ""
 
     def stream(self, images: Iterable[Path | np.ndarray], on_error: OnError) -> Iterator[Segmentation | None]:
         """Results of the images, in their order; see `Segmenter.stream`."""

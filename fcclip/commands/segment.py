@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from fcclip.commands.options import add_model_options, add_shared_options
+from fcclip.commands.options import add_folder_options, add_model_options, add_shared_options
 from fcclip.commands.segmenting import run
 
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("input", nargs="+", metavar="INPUT", help="images, folders of images, or globs")
     add_model_options(parser)
+    add_folder_options(parser)
     add_shared_options(parser)
     parser.set_defaults(video_input=None, webcam=False, save_tracks=None)
     return run(parser.parse_args(argv), "fcclip segment")

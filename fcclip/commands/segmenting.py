@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from fcclip.commands.folder import identity_of
 from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video
 from fcclip.commands.options import DEFAULT_CONFIG
-from fcclip.commands.pictures import ImageJob, plan_pictures
+from fcclip.commands.pictures import ImageJob, plan_images
 from fcclip.commands.results import Demo, Report
 from fcclip.config import CfgNode, load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
@@ -56,7 +57,11 @@ def _run(options: argparse.Namespace, program: str) -> int:
             chosen = read_vocabulary(options)
             cfg = read_model_config(options)
             vocabulary = add_lists(chosen, options, cfg)
-            print("\n".join([vocabulary.describe(), *(f"hint: {hint}" for one in chosen for hint in vocabulary_hints(one))]))
+            print(
+                "\n".join(
+                    [vocabulary.describe(), *(f"hint: {hint}" for one in chosen for hint in vocabulary_hints(one))]
+                )
+            )
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
             if options.save_tracks and (options.no_tracks or not segmenter.can_track):
@@ -69,7 +74,8 @@ def _run(options: argparse.Namespace, program: str) -> int:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
         try:
-            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size))
+            identity = identity_of(cfg.dump(), repr(vocabulary), str(options.confidence_threshold))
+            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size, identity))
         except VideoError as error:
             report.skip(str(error))
         except KeyboardInterrupt:
@@ -142,9 +148,14 @@ def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) 
         ahead = options.look_ahead if options.look_ahead is not None else (0 if options.webcam else 5)
         choices = VideoChoices(not options.no_tracks, ahead, options.every, options.save_tracks)
         return VideoJob(reader, plan_video(reader, options.output), choices)
-    images, problems = find_images(options.input)
+    if options.resume and options.format:
+        raise ValueError("--format needs the results of all images, which --resume does not have; leave one out")
+    images, problems = find_images(options.input, options.subfolders)
+    if options.subfolders and options.output is not None:
+        results = options.output.resolve()
+        images = [image for image in images if not image.resolve().is_relative_to(results)]
     if not images:
-        raise ValueError("; ".join(problems))
+        raise ValueError("; ".join(problems) or "there are no images but those in --output")
     for problem in problems:
         report.skip(problem)
-    return ImageJob(plan_pictures(images, options.output))
+    return ImageJob(plan_images(images, options.input, options.output, options.resume))

@@ -158,10 +158,11 @@ def _decoding(path: Path, error_type: type[ValueError]) -> Iterator[Image.Image]
         raise error_type(f"{path} is not a readable image: {_first_line(error)}") from error
 
 
-def find_images(inputs: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
+def find_images(inputs: Iterable[str | Path], subfolders: bool = False) -> tuple[list[Path], list[str]]:
     """Turn files, folders and globs into a list of image files.
 
-    A folder stands for the image files in it (not in its subfolders), sorted by name; a glob (`*`, `?`, `[...]`, `**`)
+    A folder stands for the image files in it, sorted by name, and with `subfolders` for those in its sub-folders too
+    (hidden ones and links to folders left out); a glob (`*`, `?`, `[...]`, `**`)
     for the files that match it, sorted; a file for itself, whatever its suffix.
 
     Returns:
@@ -171,20 +172,20 @@ def find_images(inputs: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     problems = []
     for name in inputs:
         try:
-            found.update(dict.fromkeys(_find(name)))
+            found.update(dict.fromkeys(_find(name, subfolders)))
         except (OSError, ValueError, RuntimeError) as error:  # also a name that no file can have
             reason = getattr(error, "strerror", None)
             problems.append(f"{str(name)[:60]!r} cannot be looked for: {reason}" if reason else str(error))
     return list(found), problems
 
 
-def _find(name: str | Path) -> list[Path]:
+def _find(name: str | Path, subfolders: bool) -> list[Path]:
     """The files that one input stands for; ValueError if there is none."""
     path = Path(name).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if _is_visible_image(file))
+        files = sorted(file for file in (_below(path) if subfolders else path.iterdir()) if _is_visible_image(file))
         if not files:
             raise ValueError(f"folder {path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         return files
@@ -194,6 +195,13 @@ def _find(name: str | Path) -> list[Path]:
     if not files:
         raise ValueError(f"no file matches {name}")
     return files
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its sub-folders."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in files)
 
 
 def _glob(pattern: Path) -> Iterable[Path]:

@@ -279,9 +279,7 @@ class FCCLIP(OpenVocabularyModel):
             return {"sem_seg": scores}
         wanted: dict[str, Any] = {}
         if self.semantic_on:
-            wanted["sem_seg"] = SemanticInference(
-                class_logits, sizes.output, self.chunk_bytes, labels_only, thresholds
-            )
+            wanted["sem_seg"] = SemanticInference(class_logits, sizes.output, self.chunk_bytes, labels_only, thresholds)
         if self.panoptic_on:
             wanted["panoptic_seg"] = PanopticInference(
                 class_logits, sizes.output, thing_ids, self.object_mask_threshold, self.overlap_threshold, thresholds

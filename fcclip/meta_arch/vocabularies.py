@@ -14,7 +14,7 @@ from fcclip.text import NameEmbedder, TextClassifier
 from fcclip.vocabulary import Category, Vocabulary
 
 NAMED_WEIGHT = 1.0  # of negatives that were named: they count as much as classes
-TRAINED_WEIGHT = 0.3  # of everything else: weaker, to find as much as without (docs/words.md)
+TRAINED_WEIGHT = 0.1  # of everything else: weaker, to find as much as without (docs/words.md)
 
 logger = logging.getLogger(__name__)
 

@@ -99,7 +99,7 @@ def test_bad_images_are_named_and_the_rest_is_done(
     output = tmp_path / "results"
     missing = tmp_path / "missing.jpg"
     assert run_demo("--input", missing, photographs, "--output", output) == 1
-    assert sorted(path.name for path in output.iterdir()) == ["c_whole.jpg", "d_grey.png"]
+    assert sorted(path.name for path in output.iterdir()) == ["c_whole.jpg", "d_grey.png", "summary"]
     errors = capsys.readouterr().err
     for name in (
         "a_cut.jpg is not a readable image",
