@@ -1,0 +1,110 @@
+"""Folders of images: sub-folders, resuming, the summary, and work beside the network."""
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcclip.commands import segment
+from fcclip.commands.background import Background
+from fcclip.commands.pictures import plan_images
+from tests.tiny import write_tiny_config
+
+NAMES = ("--vocabulary", "red star; grass=stuff")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3)).astype(np.uint8)
+    for pixels, name in zip(noise, ("a/same.png", "b/same.png", "c.png"), strict=True):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return tmp_path / "photos"
+
+
+def run(folder: Path, *more: str, names: tuple[str, ...] = NAMES) -> int:
+    config = write_tiny_config(folder.parent)
+    words = [str(folder), "--subfolders", "--output", str(folder / "out"), *names, "--config-file", str(config)]
+    return segment.main([*words, *more])
+
+
+def test_sub_folders_are_kept_and_all_is_summed_up(folder: Path) -> None:
+    assert run(folder) == 0
+    out = folder / "out"
+    for name in ("a/same.png", "b/same.png", "c.png"):
+        assert (out / name).is_file()
+    with Image.open(out / "summary" / "contact_sheet.jpg") as sheet:
+        assert sheet.size == (3 * 164, 164)
+    assert (out / "summary" / "summary.csv").read_text().startswith("class,images,mean_share_there\n")
+
+
+def test_a_run_goes_on_with_what_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = folder.parent / "found.json"
+    assert run(folder, "--json", str(found)) == 0
+    first = json.loads(found.read_text())
+    out = folder / "out"
+    (out / "b" / "same.png").unlink()
+    before = (out / "c.png").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(folder, "--resume", "--json", str(found)) == 0
+    assert "2 of 3 images are done already" in capsys.readouterr().out
+    assert (out / "b" / "same.png").is_file()
+    assert (out / "c.png").stat().st_mtime_ns == before
+    assert json.loads(found.read_text()) == first
+
+
+def test_other_names_and_changed_images_are_done_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder) == 0
+    Image.new("RGB", (30, 20)).save(folder / "c.png")
+    capsys.readouterr()
+    assert run(folder, "--resume") == 0
+    assert "2 of 3 images are done already" in capsys.readouterr().out
+    assert run(folder, "--resume", names=("--vocabulary", "blue star")) == 0
+    assert "done already" not in capsys.readouterr().out
+
+
+def test_what_cannot_be_resumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--resume", "--format", "csv") == 2
+    assert "--format needs the results of all images" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--resume goes on with the pictures of a folder"):
+        plan_images([folder / "c.png"], [folder], None, resume=True)
+
+
+def test_globs_keep_what_is_below_their_stars(folder: Path) -> None:
+    images = sorted(folder.glob("**/same.png"))
+    names = plan_images(images, [folder / "**" / "same.png"], folder / "out").names
+    assert list(names.values()) == ["a/same.png", "b/same.png"]
+
+
+def test_jobs_run_in_order_and_their_errors_are_told() -> None:
+    done: list[int] = []
+    told: list[str] = []
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    with Background(lambda name, error: told.append(f"{name}: {error}")) as background:
+        for number in range(50):
+            background.submit("fine", lambda number=number: done.append(number))
+        background.submit("picture", fail)
+    assert done == list(range(50))
+    assert told == ["picture: the disk is full"]
+
+
+def test_jobs_do_not_run_where_they_are_submitted() -> None:
+    names: list[int] = []
+    with Background(lambda name, error: None) as background:
+        background.submit("one", lambda: names.append(threading.get_ident()))
+    assert names != [threading.get_ident()]
+
+
+def test_an_error_that_no_image_can_be_blamed_for_ends_the_work() -> None:
+    def blame(name: str, error: Exception) -> None:
+        raise error
+
+    with pytest.raises(TypeError, match="a mistake"), Background(blame) as background:
+        background.submit("one", lambda: (_ for _ in ()).throw(TypeError("a mistake")))
