@@ -27,7 +27,6 @@ from fcclip.files.video import VideoError
 from fcclip.files.vocabularies import PUBLISHED
 from fcclip.formats.registry import open_format
 from fcclip.formats.writer import Writer
-from fcclip.hints import vocabulary_hints
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained

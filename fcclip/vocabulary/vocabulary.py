@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fcclip.category import Category, clean_name, parse_category, parse_negatives, same_name, split_synonyms
 from fcclip.files.name_lists import name_list_of, parse_name_list, read_name_list
 from fcclip.files.vocabularies import vocabulary_folder
 from fcclip.vocabulary.category import Category, clean_name, parse_category, parse_negatives, same_name, split_synonyms
