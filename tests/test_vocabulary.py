@@ -3,6 +3,7 @@ import os
 import pytest
 from detectron2.data import Metadata
 
+from fcclip.data.builtin_vocabularies import join_vocabularies
 from fcclip.vocabulary import Category, Vocabulary, clean_name, read_names, split_synonyms
 
 
@@ -325,3 +326,10 @@ def test_files_that_hold_no_text_are_named(tmp_path) -> None:
             Vocabulary.from_file(path)
     with pytest.raises((ValueError, FileNotFoundError), match="vocabulary file"):
         Vocabulary.from_file("nul\0.txt")
+
+
+def test_negatives_outlive_a_list_that_is_added() -> None:
+    joined = join_vocabularies([Vocabulary.from_string("sky=stuff; not: wolf, everything else"), Vocabulary.of("cat")])
+    assert [category.name for category in joined.categories] == ["cat", "sky"]
+    assert joined.negatives == ("wolf",)
+    assert joined.everything_else

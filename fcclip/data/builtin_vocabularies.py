@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ def builtin_vocabulary(name: str, vocabulary_dir: str | Path = "") -> Vocabulary
 def join_vocabularies(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
     """One vocabulary of all classes: first the things of each in turn, then the stuff, as in the published demo.
 
-    A class that several lists contain stays several classes, as it does there.
+    A class that several lists contain stays several classes, as it does there. Negatives stay negatives.
     """
-    categories = [category for vocabulary in vocabularies for category in vocabulary.categories]
-    return Vocabulary(tuple(sorted(categories, key=lambda category: not category.is_thing)))
+    both = reduce(operator.add, vocabularies)
+    return replace(both, categories=tuple(sorted(both.categories, key=lambda category: not category.is_thing)))
