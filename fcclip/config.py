@@ -115,6 +115,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.GEOMETRIC_ENSEMBLE_BETA = 0.8  # the same on classes not seen in training
     node.ENSEMBLE_ON_VALID_MASK = False  # ask CLIP only about queries with a positive pixel at stride 32
     node.ALLOW_RANDOM_WEIGHTS = False  # without it, a model whose CLIP or head was not loaded refuses to run
+    node.TEMPLATES = ""  # file of prompts, one per line, with {} for the name; "": the 14 published ones
     # folder of vocabulary files (id:name,synonym,...) used instead of the shipped ones, or "published" (fetched once)
     node.VOCABULARY_DIR = ""
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -194,6 +195,33 @@ def _refuse_no_numbers(rows: Tensor) -> None:
         raise ValueError(
             "CLIP's text tower gives values that are no numbers (NaN or infinite); its weights are damaged: load others"
         )
+
+
+def read_templates(path: str | Path) -> tuple[str, ...]:
+    """Prompts of one's own: a file with one per line, `{}` where the name goes; lines that begin with # are skipped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no prompt, or a line has not exactly one `{}`; names the line.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of prompts {path}; check MODEL.FC_CLIP.TEMPLATES")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file in UTF-8") from None
+    templates = []
+    for number, line in enumerate(lines, start=1):
+        template = line.strip()
+        if not template or template.startswith("#"):
+            continue
+        if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+            raise ValueError(f'{path}, line {number}: "{template[:60]}" needs exactly one {{}}, where the name goes')
+        templates.append(template)
+    if not templates:
+        raise ValueError(f"{path} has no prompt; write lines such as: a photo of a {{}}.")
+    return tuple(templates)
 
 
 def average_prompts(embeddings: Tensor, templates: int) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fcclip.files.cache import TextCache
-from fcclip.text import BATCH_SIZE, TEMPLATES, NameEmbedder, TextClassifier, average_prompts
+from fcclip.text import BATCH_SIZE, TEMPLATES, NameEmbedder, TextClassifier, average_prompts, read_templates
 from fcclip.vocabulary import Vocabulary
 
 CONTEXT = 77
@@ -121,6 +121,21 @@ def test_values_that_are_no_numbers_are_named_and_not_kept(tmp_path) -> None:
     with pytest.raises(ValueError, match="its weights are damaged"):
         broken.embed(["cat"])
     assert cache.read(["cat"]) == {}
+
+
+def test_templates_of_ones_own(tmp_path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("# from above\nan aerial photo of a {}.\n\n  a {} seen from a drone\n")
+    assert read_templates(path) == ("an aerial photo of a {}.", "a {} seen from a drone")
+    for text in ("a photo", "a {} and a {}", "a {0}", "a {name}", "{} {0.__class__}"):
+        path.write_text(f"a {{}}.\n{text}\n")
+        with pytest.raises(ValueError, match=r"prompts\.txt, line 2: .* needs exactly one \{\}"):
+            read_templates(path)
+    path.write_text("# nothing\n")
+    with pytest.raises(ValueError, match="has no prompt"):
+        read_templates(path)
+    with pytest.raises(FileNotFoundError, match=r"MODEL\.FC_CLIP\.TEMPLATES"):
+        read_templates(tmp_path / "none.txt")
 
 
 def test_overlong_name_is_refused() -> None:

@@ -24,7 +24,7 @@ from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.modeling.classification import classify, geometric_ensemble, leave_to_negatives
 from fcclip.modeling.criterion import build_criterion
 from fcclip.modeling.decoded import Decoded
-from fcclip.text import TextClassifier
+from fcclip.text import TEMPLATES, TextClassifier, read_templates
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class FCCLIP(OpenVocabularyModel):
         ensemble_on_valid_mask: ask CLIP only about queries with a positive pixel at stride 32.
         allow_random_weights: run although weights were not loaded.
         text_cache: keep text embeddings on disk.
+        templates: the prompts that names are put into.
 
     Source: Yu et al., "Convolutions Die Hard: Open-Vocabulary Segmentation with Single Frozen Convolutional CLIP",
     NeurIPS 2023, figure 3.
@@ -107,8 +108,9 @@ class FCCLIP(OpenVocabularyModel):
         ensemble_on_valid_mask: bool,
         allow_random_weights: bool = False,
         text_cache: bool = True,
+        templates: Sequence[str] = TEMPLATES,
     ) -> None:
-        embedder = backbone.name_embedder(text_cache)
+        embedder = backbone.name_embedder(text_cache, templates)
         super().__init__(
             backbone=backbone,
             vocabularies=Vocabularies(embedder, train_metadata, test_metadata, vocabulary_dir),
@@ -165,6 +167,7 @@ class FCCLIP(OpenVocabularyModel):
             "ensemble_on_valid_mask": node.ENSEMBLE_ON_VALID_MASK,
             "allow_random_weights": node.ALLOW_RANDOM_WEIGHTS,
             "text_cache": node.TEXT_CACHE,
+            "templates": read_templates(node.TEMPLATES) if node.TEMPLATES else TEMPLATES,
         }
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from fcclip.segmentation import Segmentation
-from fcclip.vocabulary import Vocabulary
+from fcclip.vocabulary import Category, Vocabulary
 from tests.formats.samples import only, sample
 
 
@@ -17,7 +17,7 @@ def test_png_is_the_picture() -> None:
 
 def test_large_pictures_are_made_smaller() -> None:
     image = np.zeros((20, 3000, 3), np.uint8)
-    result = Segmentation(image, Vocabulary.from_string("<b>cat</b>"), semantic=np.zeros((20, 3000), np.int32))
+    result = Segmentation(image, Vocabulary((Category(("<b>cat</b>",)),)), semantic=np.zeros((20, 3000), np.int32))
     with Image.open(io.BytesIO(result._repr_png_())) as shown:
         assert shown.width == 1024
     html = result._repr_html_()

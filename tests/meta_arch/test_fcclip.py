@@ -70,6 +70,14 @@ def test_what_is_no_number_is_never_a_class(part: str) -> None:
             model([{"image": image()}])
 
 
+def test_prompts_can_be_ones_own(tmp_path, model: FCCLIP) -> None:
+    (tmp_path / "prompts.txt").write_text("a drawing of a {}.\n")
+    own = tiny_model(MODEL__FC_CLIP__TEMPLATES=str(tmp_path / "prompts.txt"))
+    tokens = own.backbone.tokenize_text(["a drawing of a cat."])
+    expected = torch.nn.functional.normalize(own.backbone.encode_text(tokens), dim=-1)
+    torch.testing.assert_close(own.vocabularies.embed(["cat"]), expected)
+
+
 def test_switches_turn_results_off() -> None:
     model = tiny_model(MODEL__MASK_FORMER__TEST__PANOPTIC_ON=False, MODEL__MASK_FORMER__TEST__INSTANCE_ON=False)
     assert model([{"image": image(), "height": 20, "width": 30}])[0]["sem_seg"].shape == (133 + 17, 20, 30)
