@@ -1,9 +1,9 @@
 """Install Detectron2 as a pure-Python wheel, where no official build is present.
 
 Detectron2 has no release on the package index, and its repository needs a compiler. The index does hold
-``pb1-detectron2 0.6``: a source archive whose Python files are those of the tag v0.6, without the C++ sources. This
+`pb1-detectron2 0.6`: a source archive whose Python files are those of the tag v0.6, without the C++ sources. This
 script fetches that archive through pip, checks its digest, mends the few lines that today's NumPy, Pillow and
-setuptools no longer accept, and installs the result as a wheel named ``detectron2``. Nothing of the archive is run,
+setuptools no longer accept, and installs the result as a wheel named `detectron2`. Nothing of the archive is run,
 except for the metadata step that pip itself performs.
 
 An importable Detectron2 is always kept: an official build is better than this one.
@@ -199,7 +199,7 @@ def read_package(archive: Path) -> dict[str, bytes]:
 
 
 def build_wheel(archive: Path, folder: Path) -> Path:
-    """Write ``detectron2-0.6+purepython-py3-none-any.whl`` into ``folder``."""
+    """Write `detectron2-0.6+purepython-py3-none-any.whl` into `folder`."""
     files = read_package(archive)
     info = f"detectron2-{VERSION}.dist-info"
     requires = "".join(f"Requires-Dist: {requirement}\n" for requirement in REQUIREMENTS)

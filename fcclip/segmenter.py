@@ -176,7 +176,7 @@ class Segmenter:
 
         Args:
             vocabulary: text like `"cat,kitten; sky=stuff"` (";" between classes, "," between synonyms, things unless
-                "=stuff"), a list of such classes, a `pathlib.Path` of a file with one a line, or a `Vocabulary`.
+                "=stuff"), a list of such classes, a `pathlib.Path` of a file with one per line, or a `Vocabulary`.
 
         Raises:
             ValueError: a name is empty, repeated or too long, or there is none; the classes then stay as they were.

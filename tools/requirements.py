@@ -39,7 +39,7 @@ def requirements() -> str:
 
 
 def lowest() -> str:
-    """The lowest version that is allowed of everything, one a line."""
+    """The lowest version that is allowed of everything, one per line."""
     return "".join(f"{line.partition(',')[0].replace('>=', '==')}\n" for line in dependencies())
 
 

@@ -36,7 +36,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     )
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--vocabulary", metavar="NAMES", help='classes to look for: "cat,kitten; sofa; wall=stuff"')
-    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class a line")
+    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class per line")
     parser.add_argument(
         "--add-vocabulary",
         nargs="+",

@@ -27,7 +27,7 @@ class Report:
     """What a run has to tell at its end.
 
     Attributes:
-        keep_results: collect a record an image or frame, for JSON.
+        keep_results: collect one record per image or frame, for JSON.
         writers: write every result for other programs.
         results: those records.
         problems: one sentence for everything that was skipped.

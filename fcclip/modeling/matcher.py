@@ -101,7 +101,7 @@ class HungarianMatcher:
         with torch.autocast(points.device.type, enabled=False):
             probabilities = output["pred_logits"].float().softmax(-1)
             labels = targets.labels[rows][:, None].expand(-1, probabilities.shape[1], -1)
-            # Image by image, lest there be a float32 copy of the masks of all.
+            # Image by image, so that there is no float32 copy of the masks of all.
             sampled = [
                 sample_logits(masks[None].float(), coords[None])
                 for masks, coords in zip(output["pred_masks"], points, strict=True)

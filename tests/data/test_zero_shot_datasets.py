@@ -32,7 +32,7 @@ def test_unseen_classes(name) -> None:
     assert len(metadata.stuff_classes) == classes
     assert [metadata.stuff_classes[index] for index in metadata.get("unseen_classes", [])] == unseen.split()
     assert (metadata.evaluator_type, metadata.ignore_label) == ("sem_seg", 255)
-    # One name a class: these models are trained with plain names, not with synonyms.
+    # One name per class: these models are trained with plain names, not with synonyms.
     assert list(Vocabulary.from_metadata(metadata).names) == metadata.stuff_classes
     assert name in DatasetCatalog
 

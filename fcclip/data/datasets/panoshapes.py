@@ -41,7 +41,7 @@ class RenderedClips(VideoPanopticLayout):
     """VIPSeg's layout whose files are rendered if they are not there.
 
     Attributes:
-        split: key of ``CLIP_SPLITS``.
+        split: key of `CLIP_SPLITS`.
     """
 
     split: str = ""

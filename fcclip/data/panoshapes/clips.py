@@ -61,7 +61,7 @@ CLIP_SPLITS = {
 def write_clips(folder: Path, split: ClipSplit, side: int = SIDE, workers: int = 0) -> None:
     """Render a split into `folder`, unless it is there.
 
-    Files: ``images/<clip>/*.jpg``, ``panoptic/<clip>/*.png`` and, written last, ``panoptic.json``. Each is written
+    Files: `images/<clip>/*.jpg`, `panoptic/<clip>/*.png` and, written last, `panoptic.json`. Each is written
     atomically and depends on its clip alone, so that an interrupted run, or two at once, do no harm.
     """
     if (folder / "panoptic.json").is_file():
