@@ -1,6 +1,7 @@
 """MinVIS_OV against the recorded results of the published class, from the outputs of the network on."""
 
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class StubBackbone(nn.Module):
         self.clip_model.logit_scale = nn.Parameter(torch.tensor(self.inputs["clip_logit_scale"]))
         self.calls: list[int] = []
 
-    def name_embedder(self, cached: bool) -> NameEmbedder:
+    def name_embedder(self, cached: bool, templates: Sequence[str]) -> NameEmbedder:
         prompts: list[str] = []
 
         def tokenize(texts: list[str]) -> Tensor:
