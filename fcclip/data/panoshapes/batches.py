@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -60,6 +61,27 @@ CURRICULUM = (
 TILES = (Phase(1.0, ((96, 2, 4), (112, 2, 4), (144, 2, 4)), fill=(0.6, 1.0)),)
 
 
+class HasShare(Protocol):
+    """A part of a training."""
+
+    @property
+    def share(self) -> float:
+        """Of all batches."""
+
+
+SomePhase = TypeVar("SomePhase", bound=HasShare)
+
+
+def phase_of_batch(phases: Sequence[SomePhase], batches: int, number: int) -> SomePhase:
+    """The phase in which batch `number` of `batches` lies."""
+    end = 0.0
+    for phase in phases:
+        end += phase.share
+        if number < round(end * batches):
+            return phase
+    return phases[-1]
+
+
 @dataclass(frozen=True)
 class Plan:
     """A stream of batches.
@@ -80,12 +102,7 @@ class Plan:
 
     def phase(self, number: int) -> Phase:
         """The phase of a batch."""
-        end = 0.0
-        for phase in self.phases:
-            end += phase.share
-            if number < round(end * self.batches):
-                return phase
-        return self.phases[-1]
+        return phase_of_batch(self.phases, self.batches, number)
 
     def stream(self, start: int = 0) -> PairBatches:
         """The batches from number `start` on."""

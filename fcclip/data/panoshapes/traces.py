@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from fcclip.data.panoshapes.batches import phase_of_batch
 from fcclip.data.panoshapes.captions import caption_of_scene, caption_of_stuff, caption_of_thing
 from fcclip.data.panoshapes.classes import CLASSES, FEW_CLASSES, ShapesClass
 from fcclip.data.panoshapes.scene import Scene, Segment, render_scene
@@ -65,12 +66,7 @@ class TracePlan:
 
     def phase(self, number: int) -> TracePhase:
         """The phase of a batch."""
-        end = 0.0
-        for phase in self.phases:
-            end += phase.share
-            if number < round(end * self.batches):
-                return phase
-        return self.phases[-1]
+        return phase_of_batch(self.phases, self.batches, number)
 
     def stream(self, start: int = 0) -> TraceBatches:
         """The batches from number `start` on."""
