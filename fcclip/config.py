@@ -134,6 +134,8 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     _add_tracking_keys(cfg)
     _add_dataset_keys(cfg)
     _add_zero_shot_keys(cfg)
+    _add_mask_adapter_keys(cfg)
+    _add_tuned_clip_keys(cfg)
     make_safe(cfg, ConfigNode)
 
 
@@ -288,6 +290,50 @@ def _add_zero_shot_keys(cfg: CfgNode) -> None:
     node.SEEN_PENALTY = 0.1  # subtracted from the score of seen classes; 0 after transductive training
     node.CROP_SIZE = 512  # side of training crops and of the window that slides over test images
     node.STRIDE = 426  # from one window to the next
+
+
+def _add_mask_adapter_keys(cfg: CfgNode) -> None:
+    """Keys of Mask-Adapter, on FC-CLIP and MAFT+ (docs/family.md)."""
+    node = cfg.MODEL.MASK_ADAPTER = CfgNode()
+    node.NAME = ""  # registered name of the adapter, "MASKAdapterHead"; "": none, CLIP sees the average over a mask
+    node.MASK_IN_CHANNELS = 16  # width of the small encoder of masks
+    node.NUM_CHANNELS = 768  # width of its blocks
+    node.NUM_OUTPUT_MAPS = 16  # weight maps per mask
+    node.MASK_THRESHOLD = 0.5  # probability above which a pixel belongs to a mask that the adapter sees
+    node.CHUNK_MB = 64  # MiB that the widest activations of the masks in one go may take at inference
+    node.USE_CHECKPOINT = False  # training: compute its blocks again in the backward pass instead of keeping them
+    node.IOU_THRESHOLD = 0.7  # training: a prediction is paired with a ground truth that it overlaps by more than this
+    node.COS_WEIGHT = 5.0  # training: weight of the loss between the embeddings of a pair
+    node.NUM_GT_MASKS = 16  # training: masks of the ground truth per image
+    node.NUM_PRED_MASKS = 8  # training: pairs per image
+    node.TRAIN_MAFT = False  # unused (MODEL.META_ARCHITECTURE says it); published files set it
+    cfg.DATALOADER.DATASET_RATIO = [1, 1]  # unused; training on several datasets
+    cfg.DATALOADER.DATASET_BS = [2, 2]  # unused; training on several datasets
+    cfg.DATALOADER.DATASET_ANN = ["box", "box"]  # unused; training on several datasets
+    cfg.DATALOADER.USE_RFS = [False, False]  # unused; training on several datasets
+    cfg.DATALOADER.USE_DIFF_BS_SIZE = True  # unused; training on several datasets
+    cfg.DATALOADER.MULTI_DATASET_GROUPING = True  # unused; training on several datasets
+
+
+def _add_tuned_clip_keys(cfg: CfgNode) -> None:
+    """Keys of MAFT+ and OVRCOAT, which train CLIP's image trunk (docs/family.md)."""
+    # form of MAFT+'s transfer, a property of the weights: semantic, panoptic, or "" as published, by TEST.PANOPTIC_ON
+    cfg.MODEL.MAFT_PLUS = CfgNode({"TRANSFER_FORM": ""})
+    cfg.MODEL.cdt_params = [768, 8]  # MAFT+: width of the transfer, that of CLIP's embeddings, and its heads
+    cfg.MODEL.rc_weights = None  # MAFT+, training: weight of the loss that keeps CLIP's features; published: 0.1
+    cfg.MODEL.relu = "relu"  # unused; published files set it
+    node = cfg.MODEL.OVRCOAT = CfgNode()
+    node.CLIP_TRUST_WEIGHT = 0.0  # how much less likely void is where CLIP is sure of a class (COAT: 0.5); any FC-CLIP
+    node.INSTANCES_BY_LOGIT = True  # OVRCOAT: score instances by mask logits, as published; False: as FC-CLIP
+    node.CE_WEIGHT = 2.0  # training: weight of CLIP's classification loss
+    node.DIST_WEIGHT = 0.02  # training: weight of the loss between Gram matrices of the features
+    node.RC_WEIGHTS = 0.0  # training: weight of MAFT+'s loss that keeps CLIP's features
+    node.SEM_SEG_WEIGHTS = "./fcclip_cocopan.pth"  # training: file that the mask generator starts from
+    cfg.MODEL.BACKBONE.FREEZE = True  # OVRCOAT, training: leave the trunk as it is
+    cfg.TRAIN = CfgNode()
+    cfg.TRAIN.LOSSES = ["oov_ce"]  # OVRCOAT, training: losses that count
+    cfg.TRAIN.USE_PRETRAINED_SEG_HEAD_WEIGHTS = True  # OVRCOAT, training: start from SEM_SEG_WEIGHTS
+    cfg.TRAIN.DETACH_SEG_HEAD = False  # OVRCOAT, training: the mask generator's gradients stop before the trunk
 
 
 def _add_sem_seg_head_keys(cfg: CfgNode) -> None:

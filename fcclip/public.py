@@ -42,7 +42,9 @@ from fcclip.evaluation.tta import SemanticSegmentorWithTTA
 from fcclip.meta_arch.cascade_clip import CascadeCLIP
 from fcclip.meta_arch.dense_clip import DenseCLIP, DenseCLIPPlus
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.meta_arch.maft_plus import MAFT_Plus
 from fcclip.meta_arch.minvis_ov import MinVIS_OV
+from fcclip.meta_arch.ovrcoat import OVRCOAT
 from fcclip.meta_arch.two_stage import TwoStage
 from fcclip.meta_arch.zegclip import ZegCLIP
 from fcclip.segmentation import Segmentation
@@ -52,6 +54,7 @@ from fcclip.weights import load_weights
 
 __all__ = [
     "FCCLIP",
+    "OVRCOAT",
     "COCOInstanceNewBaselineDatasetMapper",
     "COCOPanopticNewBaselineDatasetMapper",
     "CascadeCLIP",
@@ -59,6 +62,7 @@ __all__ = [
     "DenseCLIP",
     "DenseCLIPPlus",
     "InstanceSegEvaluator",
+    "MAFT_Plus",
     "MaskFormerInstanceDatasetMapper",
     "MaskFormerPanopticDatasetMapper",
     "MaskFormerSemanticDatasetMapper",

@@ -375,16 +375,16 @@ class Segmenter:
             if isinstance(items[0], EncodedPicture):
                 pictures = [item for item in items if isinstance(item, EncodedPicture)]
             else:
-                pictures = self._encode_batch([item for item in items if isinstance(item, np.ndarray)])
+                pictures = self._encode_batch([item for item in items if isinstance(item, np.ndarray)], wanted)
             return [self._answer(picture, wanted) for picture in pictures]
         except Exception as error:  # whatever the network or the memory says of one picture, the others go on
             if len(items) == 1:
                 return [Failure(error)]
         return [self._predict_batch([item], wanted)[0] for item in items]
 
-    def _encode_batch(self, images: list[np.ndarray]) -> list[EncodedPicture]:
+    def _encode_batch(self, images: list[np.ndarray], only: EncodedVocabulary | None = None) -> list[EncodedPicture]:
         with torch.no_grad():
-            encoded = self.model.encode([self._to_input(image) for image in images])
+            encoded = self.model.encode([self._to_input(image) for image in images], only)
         return [EncodedPicture(image, one) for image, one in zip(images, encoded, strict=True)]
 
     def _answer(self, picture: EncodedPicture, classes: EncodedVocabulary) -> Segmentation:

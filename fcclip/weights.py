@@ -18,6 +18,8 @@ from fcclip.mmseg.keys import is_published
 
 logger = logging.getLogger(__name__)
 
+# Begin the names of what MAFT+ and OVRCOAT train of CLIP's image tower.
+TUNED_TRUNK = ("visual.trunk.stem.", "visual.trunk.stages.", "visual.trunk.norm_pre.")
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
 # Tensors of an FC-CLIP as wide as its CLIP: as the first stage of the image tower, as the embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"

@@ -90,11 +90,27 @@ class CLIP(ClipBackbone):
         """CLIP embeddings of masks: `clip_vis_dense` (B, C, h, w) and logits (B, Q, h, w) -> (B, Q, E)."""
         return self.tower.embed_masks(dense.float(), mask_logits)
 
+    def embed_pooled(self, pooled: Tensor) -> Tensor:
+        """CLIP's head on averages of `clip_vis_dense`, with gradients: (B, N, C) -> (B, N, E), not normalised."""
+        return ConvNeXtTower(self.clip_model.visual).embed_pooled(pooled)
+
+    def require_pooled_head(self, system: str) -> None:
+        """Refuse a CLIP that pools by attention, and so has no head for averages.
+
+        Raises:
+            ValueError: it does; names the system that cannot use it.
+        """
+        if not hasattr(self.clip_model.visual, "trunk"):
+            raise ValueError(
+                f"{system} needs a ConvNeXt CLIP, and {self.model_name} pools by attention; set "
+                "MODEL.FC_CLIP.CLIP_MODEL_NAME to convnext_large_d_320 or convnext_base_w_320"
+            )
+
     @torch.no_grad()
     def visual_prediction_forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
         """The published entry point: pooled features (ConvNeXt) or dense features and masks (ResNet) -> (B, Q, E)."""
         if hasattr(self.clip_model.visual, "trunk"):
-            return ConvNeXtTower(self.clip_model.visual).embed_pooled(x)
+            return self.embed_pooled(x)
         if masks is None:
             raise ValueError("a ResNet CLIP pools by attention: pass the mask logits (B, Q, h, w) as well")
         return self.tower.embed_masks(x, masks)

@@ -34,6 +34,7 @@ CHOICES = {
     "MODEL.FC_CLIP.INFERENCE_DTYPE": DTYPE_NAMES,
     "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE": DTYPE_NAMES,
     "MODEL.FC_CLIP.VOID_MERGE_MODE": ("coco", "mean", "max"),
+    "MODEL.MAFT_PLUS.TRANSFER_FORM": ("", "semantic", "panoptic"),
     "MODEL.MASK_FORMER.TEST.TASK": ("vps", "vis", "vss"),
     "MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION": ("auto", "torch", "native", "triton"),
     "MODEL.SEM_SEG_HEAD.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN"),
@@ -62,6 +63,8 @@ POSITIVE = (
     "INPUT.IMAGE_SIZE",
     "MODEL.FC_CLIP.EMBED_DIM",
     "MODEL.FC_CLIP.TEST_CHUNK_MB",
+    "MODEL.MASK_ADAPTER.CHUNK_MB",
+    "MODEL.MASK_ADAPTER.NUM_OUTPUT_MAPS",
     "MODEL.MASK_FORMER.DIM_FEEDFORWARD",
     "MODEL.MASK_FORMER.HIDDEN_DIM",
     "MODEL.MASK_FORMER.NHEADS",
@@ -99,7 +102,7 @@ def validate(cfg: CfgNode) -> None:
         torch.device(cfg.MODEL.DEVICE)
     except RuntimeError:
         raise ConfigError(f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}"; choose cpu, cuda, cuda:1 or mps') from None
-    if cfg.MODEL.META_ARCHITECTURE in ("FCCLIP", "MinVIS_OV"):
+    if cfg.MODEL.META_ARCHITECTURE in ("FCCLIP", "MAFT_Plus", "MinVIS_OV", "OVRCOAT"):
         _check_mask_generator(cfg)
 
 
@@ -126,6 +129,12 @@ def _check_mask_generator(cfg: CfgNode) -> None:
     head, mask_former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
     check_registered("MODEL.SEM_SEG_HEAD.NAME", head.NAME, SEM_SEG_HEADS_REGISTRY)
     check_registered("MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME", head.PIXEL_DECODER_NAME, SEM_SEG_HEADS_REGISTRY)
+    if cfg.MODEL.MASK_ADAPTER.NAME:
+        check_registered("MODEL.MASK_ADAPTER.NAME", cfg.MODEL.MASK_ADAPTER.NAME, SEM_SEG_HEADS_REGISTRY)
+    if not 0 <= cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT <= 1:
+        raise ConfigError(
+            f"MODEL.OVRCOAT.CLIP_TRUST_WEIGHT is {cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT}; it must be from 0 to 1"
+        )
     if mask_former.HIDDEN_DIM % mask_former.NHEADS:
         raise ConfigError(
             f"MODEL.MASK_FORMER.HIDDEN_DIM is {mask_former.HIDDEN_DIM}, which is not a multiple of NHEADS, "

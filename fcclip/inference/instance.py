@@ -20,6 +20,7 @@ class InstanceInference:
         max_instances: number of pairs taken.
         class_ids: of those, only pairs of these classes are kept (None: all).
         thresholds: least score of the instances of each class, C numbers.
+        by_logit: multiply by the mean mask logit inside the mask, as OVRCOAT does, in place of its probability.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class InstanceInference:
         max_instances: int,
         class_ids: Collection[int] | None = None,
         thresholds: Sequence[float] | None = None,
+        by_logit: bool = False,
     ) -> None:
         self._thresholds = thresholds
+        self._by_logit = by_logit
         probabilities = class_logits.float().softmax(dim=-1)[:, :-1]
         classes = probabilities.shape[1]
         count = min(max_instances, probabilities.numel())
@@ -51,7 +54,8 @@ class InstanceInference:
         inside = logits > 0
         torch.index_select(inside, 0, self._mask_of_pair, out=self._masks[:, start:stop])
         self._row_area[:, start:stop] = inside.sum(dim=2)
-        self._row_total[:, start:stop] = (probability * inside).sum(dim=2)
+        sureness = logits if self._by_logit else probability
+        self._row_total[:, start:stop] = (sureness * inside).sum(dim=2)
 
     def result(self) -> Instances:
         """Instances with `pred_masks` (N, H, W) bool, `pred_boxes` (tight), `scores`, `pred_classes`."""

@@ -50,6 +50,7 @@ class OpenVocabularyModel(nn.Module, ABC):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    tuned_weights: tuple[str, ...] = ()  # begin the names of CLIP's weights that are trained: no other CLIP has them
     size_divisibility: int = 1  # images of a batch are padded to the largest of them, and on to a multiple of this
 
     def __init__(
@@ -124,7 +125,8 @@ class OpenVocabularyModel(nn.Module, ABC):
             return self.losses(batched_inputs)
         with torch.no_grad():
             classes = self.vocabularies.test(self.device)
-            return [self.answer(encoded, classes, self._labels_only) for encoded in self.encode(batched_inputs)]
+            pictures = self.encode(batched_inputs, classes)
+            return [self.answer(encoded, classes, self._labels_only) for encoded in pictures]
 
     def normalize(self, image: Tensor) -> Tensor:
         """(3, H, W) in 0..255 as the CLIP takes it, on the device of the model."""
@@ -135,8 +137,13 @@ class OpenVocabularyModel(nn.Module, ABC):
         """The weighted losses by name."""
 
     @abstractmethod
-    def encode(self, batched_inputs: list[dict[str, Any]]) -> list[Any]:
-        """All that is known of each image before a class is named; `answer` takes it."""
+    def encode(self, batched_inputs: list[dict[str, Any]], only: EncodedVocabulary | None = None) -> list[Any]:
+        """All that is known of each image before a class is named; `answer` takes it.
+
+        Args:
+            batched_inputs: as of `forward`.
+            only: promises that `answer` will be asked for these classes alone; what they do not need may be left out.
+        """
 
     @abstractmethod
     def answer(self, encoded: Any, classes: EncodedVocabulary, labels_only: bool = False) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, require_numb
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.modeling.classification import classify, geometric_ensemble, leave_to_negatives
 from fcclip.modeling.criterion import build_criterion
-from fcclip.modeling.decoded import Decoded
+from fcclip.modeling.decoded import Decoded, QueryMasks
+from fcclip.modeling.mask_adapter import build_mask_adapter
 from fcclip.text import TEMPLATES, TextClassifier, read_templates
 
 
@@ -77,10 +78,17 @@ class FCCLIP(OpenVocabularyModel):
         allow_random_weights: run although weights were not loaded.
         text_cache: keep text embeddings on disk.
         templates: the prompts that names are put into.
+        mask_adapter: what CLIP's features are averaged with over each mask; None: its positive pixels, all alike.
+        clip_trust_weight: see `geometric_ensemble`.
+
+    Raises:
+        ValueError: a mask adapter is to read a CLIP that pools by attention.
 
     Source: Yu et al., "Convolutions Die Hard: Open-Vocabulary Segmentation with Single Frozen Convolutional CLIP",
     NeurIPS 2023, figure 3.
     """
+
+    instances_by_logit = False  # see `InstanceInference`
 
     @configurable
     def __init__(
@@ -109,6 +117,8 @@ class FCCLIP(OpenVocabularyModel):
         allow_random_weights: bool = False,
         text_cache: bool = True,
         templates: Sequence[str] = TEMPLATES,
+        mask_adapter: Any = None,
+        clip_trust_weight: float = 0.0,
     ) -> None:
         embedder = backbone.name_embedder(text_cache, templates)
         super().__init__(
@@ -121,6 +131,10 @@ class FCCLIP(OpenVocabularyModel):
         self.sem_seg_head: Any = sem_seg_head
         self.criterion = criterion
         self.void_embedding = nn.Embedding(1, backbone.dim_latent)
+        if mask_adapter is not None:
+            backbone.require_pooled_head("Mask-Adapter")
+        self.mask_adapter = mask_adapter
+        self.clip_trust_weight = clip_trust_weight
         self.object_mask_threshold = object_mask_threshold
         self.overlap_threshold = overlap_threshold
         self.size_divisibility = backbone.size_divisibility if size_divisibility < 0 else size_divisibility
@@ -168,6 +182,8 @@ class FCCLIP(OpenVocabularyModel):
             "allow_random_weights": node.ALLOW_RANDOM_WEIGHTS,
             "text_cache": node.TEXT_CACHE,
             "templates": read_templates(node.TEMPLATES) if node.TEMPLATES else TEMPLATES,
+            "mask_adapter": build_mask_adapter(cfg),
+            "clip_trust_weight": cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT,
         }
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -177,10 +193,11 @@ class FCCLIP(OpenVocabularyModel):
         outputs = self.sem_seg_head(features, self._with_void(self.vocabularies.train(self.device)))
         return self.criterion(outputs, [_target(x, batch.tensor) for x in batched_inputs])
 
-    def encode(self, batched_inputs: list[dict[str, Any]]) -> list[EncodedImage]:
-        """Decode a batch into the masks of each image."""
+    def encode(self, batched_inputs: list[dict[str, Any]], only: EncodedVocabulary | None = None) -> list[EncodedImage]:
+        """Decode a batch into the masks of each image; see `OpenVocabularyModel.encode`."""
         batch = self._batch(batched_inputs)
-        decoded = self.decode(batch.tensor)
+        asked = only.to(self.device) if only is not None and self._may_skip else None
+        decoded = self.decode(batch.tensor) if asked is None else self.decode(batch.tensor, asked)
         padded = (batch.tensor.shape[-2], batch.tensor.shape[-1])
         return [
             EncodedImage(decoded.image(i), Sizes(padded, size, (x.get("height", size[0]), x.get("width", size[1]))))
@@ -195,22 +212,38 @@ class FCCLIP(OpenVocabularyModel):
         require_numbers("masks", masks)
         return self.merge(class_logits[0], masks, encoded.sizes, asked.thing_ids, labels_only, asked.thresholds)
 
-    def decode(self, images: Tensor) -> Decoded:
-        """What the network says of images (B, 3, H, W), normalised and padded; it knows no class."""
+    def decode(self, images: Tensor, only: EncodedVocabulary | None = None) -> Decoded:
+        """What the network says of images (B, 3, H, W), normalised and padded; it knows no class.
+
+        Args:
+            images: see above.
+            only: all that panoptic results will be asked for; CLIP need not see what is void among these classes.
+        """
         features = self.backbone(images)
         dense = features["clip_vis_dense"]
         masks = self.sem_seg_head.decode(features)
         coarse_masks = F.interpolate(masks.logits, size=dense.shape[-2:], mode="bilinear", align_corners=False)
+        places = self.embed_places(dense)
+        seen_masks = masks.logits if only is None else self._without_void(masks, only)
         return Decoded(
             features=dense,
             mask_logits=masks.logits,
             mask_embeddings=masks.embeddings,
             query_embeddings=masks.queries,
-            clip_embeddings=self.embed_masks(images, dense, masks.logits, coarse_masks),
+            clip_embeddings=self.embed_masks(images, dense, seen_masks, coarse_masks, places),
             on_features=(coarse_masks > 0).flatten(2).any(dim=-1),
+            places=places,
         )
 
-    def embed_masks(self, images: Tensor, dense: Tensor, masks: Tensor, coarse_masks: Tensor) -> Tensor:
+    def embed_places(self, dense: Tensor) -> Tensor | None:
+        """CLIP's embedding of every place, (B, E, h, w), of dense features (B, C, h, w); None where it has no use."""
+        if self.mask_adapter is None:
+            return None
+        return self.backbone.embed_pooled(dense.float().flatten(2).mT).mT.unflatten(2, dense.shape[-2:])
+
+    def embed_masks(
+        self, images: Tensor, dense: Tensor, masks: Tensor, coarse_masks: Tensor, places: Tensor | None
+    ) -> Tensor:
         """CLIP embeddings (B, Q, E) of the masks, pooled from the features of the whole image.
 
         Args:
@@ -218,16 +251,19 @@ class FCCLIP(OpenVocabularyModel):
             dense: (B, C, H/32, W/32) CLIP features.
             masks: (B, Q, H/4, W/4) logits.
             coarse_masks: the same at the resolution of `dense`.
+            places: from `embed_places`.
         """
+        if self.mask_adapter is not None:
+            return self.mask_adapter.embed_masks(dense.float(), places, masks, self.backbone.embed_pooled)
         return self.backbone.embed_masks(dense, coarse_masks)
 
     def classify(self, decoded: Decoded, classes: EncodedVocabulary) -> Tensor:
         """Class logits (B, Q, C + 1) of the trained classifier and of CLIP together, void last; in float32."""
         in_vocab, out_vocab = self.classify_apart(decoded, classes)
         exponents = torch.where(classes.seen, self.geometric_ensemble_alpha, self.geometric_ensemble_beta)
-        if self.ensemble_on_valid_mask:
+        if self.ensemble_on_valid_mask and self.mask_adapter is None:  # which sees empty masks as well
             exponents = exponents * decoded.on_features[..., None]
-        joint = geometric_ensemble(in_vocab, out_vocab, exponents)
+        joint = geometric_ensemble(in_vocab, out_vocab, exponents, self.clip_trust_weight)
         if classes.contest is None:
             return joint
         return leave_to_negatives(joint, self.classify(decoded, classes.contest.everyone), classes.contest.weights)
@@ -237,8 +273,13 @@ class FCCLIP(OpenVocabularyModel):
         with torch.autocast(self.device.type, enabled=False):
             text = self._with_void(classes)
             in_vocab = self.sem_seg_head.classify(decoded.mask_embeddings, text)
-            out_vocab = classify(decoded.clip_embeddings, text, self.backbone.clip_model.logit_scale)
+            shown = self.text_of_images(text, decoded)
+            out_vocab = classify(decoded.clip_embeddings, shown, self.backbone.clip_model.logit_scale)
             return in_vocab, out_vocab[..., :-1]
+
+    def text_of_images(self, text: TextClassifier, decoded: Decoded) -> TextClassifier:
+        """The names as CLIP compares them with masks of these images."""
+        return text
 
     def explain(self, encoded: EncodedImage, classes: EncodedVocabulary, queries: Sequence[int]) -> QueryScores:
         """See `OpenVocabularyModel.explain`."""
@@ -290,7 +331,7 @@ class FCCLIP(OpenVocabularyModel):
         if self.instance_on:
             kept = thing_ids if self.panoptic_on else None
             wanted["instances"] = InstanceInference(
-                class_logits, sizes.output, self.test_topk_per_image, kept, thresholds
+                class_logits, sizes.output, self.test_topk_per_image, kept, thresholds, self.instances_by_logit
             )
         masks = MaskUpsampler(mask_logits, sizes.padded, sizes.image, sizes.output)
         feed_bands(masks, list(wanted.values()), self.chunk_bytes)
@@ -304,6 +345,17 @@ class FCCLIP(OpenVocabularyModel):
 
     def _batch(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         return ImageList.from_tensors([self.normalize(x["image"]) for x in batched_inputs], self.size_divisibility)
+
+    @property
+    def _may_skip(self) -> bool:
+        """Whether results show nothing of void queries, and time is saved by not asking CLIP about them."""
+        return self.mask_adapter is not None and self.panoptic_on and not (self.semantic_on or self.instance_on)
+
+    def _without_void(self, masks: QueryMasks, only: EncodedVocabulary) -> Tensor:
+        """Mask logits, emptied where a query will be void whatever CLIP says: it has more than half of the chances."""
+        logits = self.sem_seg_head.classify(masks.embeddings, self._with_void(only))
+        least_void = logits.softmax(dim=-1)[..., -1] * (1 - self.clip_trust_weight)
+        return masks.logits.masked_fill((least_void > 0.5)[..., None, None], -torch.inf)
 
     def _with_void(self, classes: EncodedVocabulary) -> TextClassifier:
         """The names of the classes and, last, "none of these"."""

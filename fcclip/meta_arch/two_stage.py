@@ -25,7 +25,9 @@ class TwoStage(FCCLIP):
     Source: the two-stage methods that FC-CLIP (Yu et al., NeurIPS 2023), section 3.1, compares itself with.
     """
 
-    def embed_masks(self, images: Tensor, dense: Tensor, masks: Tensor, coarse_masks: Tensor) -> Tensor:
+    def embed_masks(
+        self, images: Tensor, dense: Tensor, masks: Tensor, coarse_masks: Tensor, places: Tensor | None
+    ) -> Tensor:
         size = images.shape[-2:]
         embeddings = []
         for image, image_masks in zip(images, masks, strict=True):

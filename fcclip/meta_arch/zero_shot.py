@@ -139,7 +139,9 @@ class ZeroShotModel(OpenVocabularyModel):
             return seen_labels(labels, unseen, self.vocabularies.num_classes)
         return pseudo_labels(labels, logits, unseen) if unseen else labels
 
-    def encode(self, batched_inputs: list[dict[str, Any]]) -> list[EncodedWindows]:
+    def encode(
+        self, batched_inputs: list[dict[str, Any]], only: EncodedVocabulary | None = None
+    ) -> list[EncodedWindows]:
         """Decode the windows of each image."""
         return [self._encode_image(self.normalize(x["image"]), x) for x in batched_inputs]
 

@@ -18,18 +18,18 @@ def classify(embeddings: Tensor, text: TextClassifier, logit_scale: Tensor) -> T
 
     Args:
         embeddings: (B, Q, E), not normalised.
-        text: C classes.
+        text: C classes; the same for all images, or rows (B, S, E) of each.
         logit_scale: logarithm of the temperature, capped at 100 as in CLIP.
 
     Returns:
         (B, Q, C) logits.
     """
     scale = logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-    similarity = (scale * F.normalize(embeddings, dim=-1)) @ text.embeddings.T
+    similarity = (scale * F.normalize(embeddings, dim=-1)) @ text.embeddings.mT
     return similarity[..., text.rows_of_class].max(dim=-1).values
 
 
-def geometric_ensemble(in_vocab: Tensor, out_vocab: Tensor, exponents: Tensor) -> Tensor:
+def geometric_ensemble(in_vocab: Tensor, out_vocab: Tensor, exponents: Tensor, clip_trust: float = 0.0) -> Tensor:
     """Join the in-vocabulary and the out-of-vocabulary classifier, class by class, in log space.
 
     The published formula takes logarithms of products of probabilities, which fails where they underflow; sums of
@@ -39,16 +39,19 @@ def geometric_ensemble(in_vocab: Tensor, out_vocab: Tensor, exponents: Tensor) -
         in_vocab: (B, Q, C + 1) logits of the trained classifier, void last.
         out_vocab: (B, Q, C) logits of CLIP.
         exponents: share of `out_vocab` by class, (C,), or by query and class, (B, Q, C).
+        clip_trust: how much less likely void is where CLIP is sure of a class, from 0 to 1.
 
     Returns:
-        (B, Q, C + 1) log-probabilities; void keeps the probability that the trained classifier gives it.
+        (B, Q, C + 1) log-probabilities; with a `clip_trust` of 0, void keeps the probability that the trained
+        classifier gives it.
 
-    Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.2, after F-VLM (Kuo et al., ICLR 2023).
+    Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.2, after F-VLM (Kuo et al., ICLR 2023); `clip_trust` is COAT,
+    of OVRCOAT (Kormushev et al., CVPR 2026).
     """
     log_in = in_vocab[..., :-1].log_softmax(dim=-1)
     log_out = out_vocab.log_softmax(dim=-1)
     joint = ((1 - exponents) * log_in + exponents * log_out).softmax(dim=-1)
-    void = in_vocab.softmax(dim=-1)[..., -1:]
+    void = in_vocab.softmax(dim=-1)[..., -1:] * (1 - clip_trust * log_out.amax(dim=-1, keepdim=True).exp())
     return torch.log(torch.cat([joint * (1 - void), void], dim=-1) + VOID_EPSILON)
 
 

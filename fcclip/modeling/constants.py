@@ -41,6 +41,13 @@ def cached_constant(maxsize: int) -> Callable[[Callable[Arguments, Tensor]], Cal
     return decorate
 
 
+def is_recording() -> bool:
+    """Whether a graph is being made of what runs now: compiled, traced or captured. No size may depend on values."""
+    if _is_compiling() or torch.jit.is_tracing():
+        return True
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
 @contextmanager
 def collected_constants() -> Iterator[list[Tensor]]:
     """Collect the constants that are used within the block, for one who must keep them although the cache forgets."""

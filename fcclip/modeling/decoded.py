@@ -35,6 +35,7 @@ class Decoded:
         clip_embeddings: (B, Q, E), what CLIP sees in each mask, not normalised.
         on_features: (B, Q) bool, whether a mask has a positive pixel at the resolution of `features`; without one
             CLIP saw nothing of it.
+        places: (B, E, H/32, W/32), CLIP's embedding of every place, where the system has a use for it.
     """
 
     features: Tensor
@@ -43,10 +44,12 @@ class Decoded:
     query_embeddings: Tensor
     clip_embeddings: Tensor
     on_features: Tensor
+    places: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Decoded:
         """The same with every tensor changed."""
-        return Decoded(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if value is not None})
 
     def of_queries(self, queries: Sequence[int]) -> Decoded:
         """The same of some queries."""

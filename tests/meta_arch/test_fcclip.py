@@ -177,3 +177,47 @@ def test_published_names_are_there() -> None:
     assert prompts.shape == (2, 32)
     assert model.backbone.visual_prediction_forward(torch.randn(1, 4, 64)).shape == (1, 4, 32)
     assert set(model.backbone.output_shape()) == {"stem", "res2", "res3", "res4", "res5", "clip_embedding"}
+
+
+ADAPTER = {"MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead", "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16}
+PANOPTIC_ONLY = {"MODEL__MASK_FORMER__TEST__SEMANTIC_ON": False, "MODEL__MASK_FORMER__TEST__INSTANCE_ON": False}
+
+
+def test_an_adapter_changes_what_clip_sees_in_masks_and_nothing_else() -> None:
+    plain, adapted = tiny_model(), tiny_model(**ADAPTER)
+    for model in (plain, adapted):
+        seed_by_name(model)
+    assert {key.partition(".")[0] for key in adapted.state_dict().keys() - plain.state_dict().keys()} == {
+        "mask_adapter"
+    }
+    with torch.no_grad():
+        (one,), (other,) = (model.encode([{"image": image()}]) for model in (plain, adapted))
+    assert torch.equal(one.decoded.mask_logits, other.decoded.mask_logits)
+    assert torch.equal(one.decoded.mask_embeddings, other.decoded.mask_embeddings)
+    assert not torch.allclose(one.decoded.clip_embeddings, other.decoded.clip_embeddings, atol=1e-3)
+
+
+def test_an_adapter_needs_a_convnext() -> None:
+    with pytest.raises(ValueError, match=r"Mask-Adapter needs a ConvNeXt CLIP, and .*; set MODEL\.FC_CLIP\.CLIP_MODEL"):
+        tiny_model("resnet", **ADAPTER)
+
+
+def test_void_queries_are_not_shown_to_the_adapter_where_only_panoptic_results_are_asked_for(monkeypatch) -> None:
+    model = tiny_model(**ADAPTER, **PANOPTIC_ONLY, MODEL__MASK_FORMER__TEST__OVERLAP_THRESHOLD=0.05)
+    seed_by_name(model)
+    model.set_vocabulary(Vocabulary.from_string("cat; dog; sky=stuff"))
+    classes, queries = model.vocabularies.test(model.device), 20
+    void = torch.linspace(-4, 4, queries)[:, None]
+    scores = torch.cat([torch.randn(queries, 3, generator=torch.Generator().manual_seed(0)), void], dim=1)
+    monkeypatch.setattr(model.sem_seg_head, "classify", lambda *_: scores[None])
+    with torch.no_grad():
+        (whole,), (less,) = model.encode([{"image": image()}]), model.encode([{"image": image()}], classes)
+        answers = [model.answer(encoded, classes) for encoded in (whole, less)]
+    change = whole.decoded.clip_embeddings[0] - less.decoded.clip_embeddings[0]
+    skipped = change.abs().amax(dim=1) > 1e-4  # chunks of other sizes round otherwise
+    assert torch.equal(skipped, scores.softmax(dim=1)[:, -1] > 0.5)
+    assert skipped.any()
+    assert not skipped.all()
+    assert torch.equal(answers[0]["panoptic_seg"][0], answers[1]["panoptic_seg"][0])
+    assert answers[0]["panoptic_seg"][1] == answers[1]["panoptic_seg"][1] != []
+    assert answers[0]["panoptic_scores"] == pytest.approx(answers[1]["panoptic_scores"])

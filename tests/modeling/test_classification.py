@@ -58,3 +58,14 @@ def test_exponent_zero_leaves_the_first_classifier() -> None:
     in_vocab, out_vocab = torch.randn(1, 4, 6), torch.randn(1, 4, 5)
     result = geometric_ensemble(in_vocab, out_vocab, torch.zeros(1, 4, 5))
     torch.testing.assert_close(result.exp(), in_vocab.softmax(-1) + 1e-8)
+
+
+def test_trust_in_clip_makes_void_less_likely_where_clip_is_sure() -> None:
+    torch.manual_seed(0)
+    in_vocab, out_vocab, exponents = torch.randn(2, 3, 5), 4 * torch.randn(2, 3, 4), torch.full((4,), 0.6)
+    plain = geometric_ensemble(in_vocab, out_vocab, exponents).exp()
+    trusting = geometric_ensemble(in_vocab, out_vocab, exponents, clip_trust=0.5).exp()
+    sureness = out_vocab.softmax(dim=-1).amax(dim=-1)
+    torch.testing.assert_close(trusting[..., -1], plain[..., -1] * (1 - 0.5 * sureness), atol=1e-6, rtol=1e-5)
+    shares = [table[..., :-1] / table[..., :-1].sum(dim=-1, keepdim=True) for table in (plain, trusting)]
+    torch.testing.assert_close(*shares, atol=1e-5, rtol=1e-5)

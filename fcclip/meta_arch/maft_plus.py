@@ -1,0 +1,51 @@
+"""MAFT+: a fine-tuned CLIP classifies alone, by names that each picture changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from torch import Tensor
+
+from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.modeling.content_transfer import ContentDependentTransfer, build_content_transfer, scrambled_pieces
+from fcclip.modeling.decoded import Decoded
+from fcclip.text import TextClassifier
+from fcclip.weights import TUNED_TRUNK
+
+
+@META_ARCH_REGISTRY.register()
+class MAFT_Plus(FCCLIP):
+    """FC-CLIP whose image trunk was fine-tuned with the mask generator, and whose names look at the picture.
+
+    The trained classifier decides about void alone; with a mask adapter, the two are joined as in FC-CLIP.
+
+    Args:
+        cdt: changes the names by what a picture shows.
+        arguments: those of `FCCLIP`.
+
+    Source: Jiao et al., "Collaborative Vision-Text Representation Optimizing for Open-Vocabulary Segmentation", ECCV
+    2024.
+    """
+
+    tuned_weights = TUNED_TRUNK
+
+    @configurable
+    def __init__(self, *, cdt: ContentDependentTransfer, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.backbone.require_pooled_head("MAFT+")
+        self.cdt = cdt
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        arguments = {**super().from_config(cfg), "cdt": build_content_transfer(cfg)}
+        if arguments["mask_adapter"] is None:  # CLIP alone; the published files say -1
+            arguments |= {"geometric_ensemble_alpha": 1.0, "geometric_ensemble_beta": 1.0}
+        return arguments
+
+    def embed_places(self, dense: Tensor) -> Tensor:
+        return self.backbone.embed_pooled(scrambled_pieces(dense.float())).mT.unflatten(2, dense.shape[-2:])
+
+    def text_of_images(self, text: TextClassifier, decoded: Decoded) -> TextClassifier:
+        return TextClassifier(self.cdt(text.embeddings, decoded.places), text.rows_of_class)
