@@ -16,6 +16,7 @@ from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
 from fcclip.files.images import ImageLike, to_rgb
 from fcclip.inference.batching import Failure, OnError, map_in_batches, tell_failures
+from fcclip.inference.tracking.saved import StreamState
 from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
@@ -307,6 +308,7 @@ class Segmenter:
         look_ahead: int = 5,
         batch_size: int = 1,
         vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+        state: StreamState | None = None,
     ) -> TrackedStream:
         """Segment the frames of a video, and say which segments are the same object.
 
@@ -323,9 +325,11 @@ class Segmenter:
             look_ahead: frames by which results come later than their frames; 0 for a camera.
             batch_size: the most frames that go through the network together.
             vocabulary: classes for this video; those that are set by default.
+            state: go on after a frame, at which an earlier stream's `state()` was this; `frames` are those after it.
 
         Returns:
-            An iterator over one `Segmentation` per frame, whose segments have a `track`.
+            An iterator over one `Segmentation` per frame, whose segments have a `track`. Their `scores` are those that
+            the frames voted for; what each classifier says, and the `embedding`, are of the frame alone.
 
         Raises:
             RuntimeError: no vocabulary has been set.
@@ -337,7 +341,7 @@ class Segmenter:
         classes = self._wanted(self._for_one_call(vocabulary))
         pictures = map_in_batches(self._encode_batch, map(to_rgb, frames), self._kind, batch_size)
         options = replace(self._tracking, instance_threshold=self.instance_threshold)
-        return TrackedStream(self.model, classes, pictures, look_ahead, options)
+        return TrackedStream(self.model, classes, pictures, look_ahead, options, state)
 
     @property
     def can_track(self) -> bool:

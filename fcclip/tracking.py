@@ -12,11 +12,12 @@ from detectron2.config import CfgNode
 from torch import Tensor
 
 from fcclip.formats.result import Segment
+from fcclip.inference.tracking.saved import StreamState
 from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions, VotedFrame
-from fcclip.inference.tracking.tracks import Sighting, TrackBook, TrackOptions, stuff_track
+from fcclip.inference.tracking.tracks import Sighting, Track, TrackBook, TrackOptions, stuff_track
 from fcclip.meta_arch.answers import to_instances, to_segments
-from fcclip.meta_arch.base import OpenVocabularyModel
-from fcclip.meta_arch.fcclip import FCCLIP, Sizes
+from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores
+from fcclip.meta_arch.fcclip import FCCLIP, EncodedImage
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 
@@ -77,9 +78,12 @@ class _Frame:
     """What has to be kept of a frame until it is given out."""
 
     image: np.ndarray
-    masks: Tensor  # (Q, h, w) logits
-    queries: Tensor  # (Q, D)
-    sizes: Sizes
+    encoded: EncodedImage  # without the dense features
+
+    @property
+    def queries(self) -> Tensor:
+        """(Q, D)"""
+        return self.encoded.decoded.query_embeddings[0]
 
 
 class TrackedStream(Iterator[Segmentation]):
@@ -91,6 +95,7 @@ class TrackedStream(Iterator[Segmentation]):
         pictures: the frames, encoded.
         look_ahead: frames whose votes count before a frame is given out.
         options: thresholds.
+        state: go on after the frame that an earlier stream had this `state` at; None at the beginning.
 
     Raises:
         ValueError: the model gives no panoptic results.
@@ -103,17 +108,17 @@ class TrackedStream(Iterator[Segmentation]):
         pictures: Iterator[Picture],
         look_ahead: int,
         options: TrackingOptions,
+        state: StreamState | None = None,
     ) -> None:
-        if not isinstance(model, FCCLIP) or not can_track(model):
-            raise ValueError(
-                "objects are followed on panoptic results, which this model does not give; use an FC-CLIP, and set "
-                "MODEL.MASK_FORMER.TEST.PANOPTIC_ON True"
-            )
-        self._model, self._classes, self._pictures = model, classes, pictures
+        self._model, self._classes, self._pictures = require_tracks(model), classes, pictures
         self._tracker: StreamTracker[_Frame] = StreamTracker(replace(options.tracker, look_ahead=look_ahead))
         self._book = TrackBook(options.tracks)
         self._instance_threshold = options.instance_threshold
         self._reset = False
+        self._last: VotedFrame[_Frame] | None = None  # that was given out
+        if state is not None:
+            self._tracker.go_on(state.tracker)
+            self._book.go_on(state.book)
         self._results = self._follow()
 
     def __next__(self) -> Segmentation:
@@ -122,6 +127,10 @@ class TrackedStream(Iterator[Segmentation]):
     def reset(self) -> None:
         """Begin a new shot with the next frame that is read, as at a cut; ids go on, and known objects keep theirs."""
         self._reset = True
+
+    def state(self) -> StreamState | None:
+        """What a stream of the frames after the last result has to know to go on as this one does; None before one."""
+        return None if self._last is None else StreamState(self._last.state, self._book.state())
 
     def _follow(self) -> Iterator[Segmentation]:
         for picture in self._pictures:
@@ -135,26 +144,29 @@ class TrackedStream(Iterator[Segmentation]):
         decoded, sizes = picture.encoded.decoded, picture.encoded.sizes
         with torch.no_grad():
             log_probabilities = self._model.classify(decoded, self._classes)[0]
-        queries = decoded.query_embeddings[0]
-        frame = _Frame(picture.image, decoded.mask_logits[0], queries, sizes)
-        return TrackedFrame(queries, log_probabilities, sizes, frame)
+        kept = replace(decoded, features=decoded.features.new_empty(0))
+        frame = _Frame(picture.image, replace(picture.encoded, decoded=kept))
+        return TrackedFrame(frame.queries, log_probabilities, (*sizes.padded, *sizes.image, *sizes.output), frame)
 
     def _finish(self, voted: VotedFrame[_Frame]) -> Segmentation:
         """The results of a frame by the classes that were voted for, with a track for each segment."""
         frame, vocabulary = voted.payload, self._classes.vocabulary
+        votes, masks = voted.log_probabilities, frame.encoded.decoded.mask_logits[0]
         with torch.no_grad():
             found = self._model.merge(
-                voted.log_probabilities, frame.masks, frame.sizes, vocabulary.thing_ids, True, vocabulary.thresholds
+                votes, masks, frame.encoded.sizes, vocabulary.thing_ids, True, vocabulary.thresholds
             )
+            reasons = explain_votes(self._model, frame.encoded, self._classes, found["panoptic_queries"], votes)
         if voted.begins_shot:
             self._book.begin_shot()
-        panoptic, segments = to_segments(found, vocabulary, None)
+        panoptic, segments = to_segments(found, vocabulary, reasons)
         instances = None
         if "instances" in found:
             instances = to_instances(found["instances"]).best_first(self._instance_threshold)
         semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
         tracked = self._with_tracks(segments, found["panoptic_queries"], voted)
         random = self._model.uses_random_weights
+        self._last = voted
         return Segmentation(frame.image, vocabulary, panoptic, tracked, instances, semantic, random)
 
     def _with_tracks(
@@ -174,8 +186,43 @@ class TrackedStream(Iterator[Segmentation]):
         )
         track_of = {segment.id: track for segment, track in zip(things, tracks, strict=True)}
         return tuple(
-            replace(segment, track=track_of[segment.id].id, rank=track_of[segment.id].rank)
+            _of_track(segment, track_of[segment.id])
             if segment.is_thing
             else replace(segment, track=stuff_track(segment.category_id))
             for segment in segments
         )
+
+
+def require_tracks(model: OpenVocabularyModel) -> FCCLIP:
+    """The model, if `can_track`.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not isinstance(model, FCCLIP) or not can_track(model):
+        raise ValueError(
+            "objects are followed on panoptic results, which this model does not give; use an FC-CLIP, and set "
+            "MODEL.MASK_FORMER.TEST.PANOPTIC_ON True"
+        )
+    return model
+
+
+def explain_votes(
+    model: FCCLIP, encoded: EncodedImage, classes: EncodedVocabulary, queries: Sequence[int], votes: Tensor
+) -> QueryScores | None:
+    """What is known of some queries of a frame, with the classes that were voted for; None without queries.
+
+    Args:
+        model: gave `encoded`.
+        encoded: the frame; its dense features may be missing.
+        classes: what to find.
+        queries: their numbers.
+        votes: (Q, C + 1) log-probabilities of all queries.
+    """
+    if not queries:
+        return None
+    return replace(model.explain(encoded, classes, queries), joint=votes[list(queries)].softmax(dim=-1)[:, :-1])
+
+
+def _of_track(segment: Segment, track: Track) -> Segment:
+    return replace(segment, track=track.id, rank=track.rank, hits=track.hits)

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from fcclip.commands.results import FAILURES, Demo
 from fcclip.files.frame_folder import FrameFolder
-from fcclip.files.video import VideoReader, VideoWriter, open_video_writer
+from fcclip.files.video import VideoReader
+from fcclip.files.video_writer import VideoWriter, open_video_writer
 from fcclip.formats.tracks import TrackFiles, TrackSummary
 from fcclip.segmentation import Segmentation
 from fcclip.segmenter import OnError

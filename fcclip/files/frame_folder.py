@@ -19,7 +19,8 @@ class FrameFolder:
         fps: frames a second that they stand for.
 
     Attributes:
-        time: seconds from the beginning to the frame that was read last.
+        number: of the frame that was read last, from 1; those that cannot be read count.
+        time: seconds from the beginning to that frame.
         frame_name: stem of its file.
         problems: one sentence for each frame that cannot be read; it is left out.
 
@@ -37,7 +38,7 @@ class FrameFolder:
             raise VideoError(f"{folder} has no frames; they are images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         self.name = str(folder)
         self.fps = fps
-        self.time = 0.0
+        self.number, self.time = 0, 0.0
         self.frame_name = ""
         self.problems: list[str] = []
 
@@ -49,8 +50,8 @@ class FrameFolder:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames as (H, W, 3) uint8 RGB."""
         failures = 0
-        for number, path in enumerate(self._files):
-            self.time, self.frame_name = number / self.fps, path.stem
+        for place, path in enumerate(self._files):
+            self.number, self.time, self.frame_name = place + 1, place / self.fps, path.stem
             try:
                 frame = read_image(path)
             except (OSError, UnreadableImageError) as error:

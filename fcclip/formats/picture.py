@@ -109,11 +109,11 @@ class _Painter:
         return Region(mask.id, label, color, mask.is_thing and view != "semantic", mask.box)
 
     def _track(self, mask: NamedMask, view: View) -> tuple[int | None, int | None]:
-        """Of an object of a video, its track and which one of its class it is."""
+        """Of an object of a video, its track, if that is not tentative, and which one of its class it is."""
         if view != "panoptic" or not mask.is_thing:
             return None, None
         segment = next(segment for segment in self.result.segments if segment.id == mask.id)
-        return segment.track, segment.rank
+        return None if segment.is_tentative else segment.track, segment.rank
 
     def _color(self, category_id: int) -> RGB:
         own = self.result.vocabulary.categories[category_id].color

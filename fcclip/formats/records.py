@@ -59,7 +59,7 @@ def _segment_record(segment: Segment, masks: bool, scores: bool) -> dict[str, An
         "box": list(segment.box),
     }
     if segment.track is not None:
-        record |= {"track": segment.track, "rank": segment.rank}
+        record |= {"track": segment.track, "rank": segment.rank, "hits": segment.hits}
     if masks:
         record["mask"] = encode_mask(segment.mask)
     if scores:

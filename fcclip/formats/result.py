@@ -14,6 +14,7 @@ from fcclip.drawing.labels import Box
 from fcclip.drawing.name_colors import vocabulary_colors
 from fcclip.vocabulary import Vocabulary
 
+CONFIRMED = 3  # frames in which an object of a video was found; from then on its number is drawn
 RANDOM_WEIGHTS_WARNING = "RANDOM WEIGHTS: these segments and names mean nothing"
 
 
@@ -51,6 +52,8 @@ class Segment:
         track: the same object, or the same kind of stuff, has the same number in every frame of a video; None in a
             picture.
         rank: the how-manieth object of its class it is in a video, from 0; its colour goes by it.
+        hits: in how many frames of a video, up to this one, the object was found; None in a picture, of stuff, and
+            where the whole video was looked at first.
         scores: the classes that came nearest, best first; empty where the model does not classify masks.
         embedding: (E,) float32 unit vector in CLIP's joint space, what CLIP sees in the mask; None like `scores`. Its
             product with a row of `Segmenter.embed_text` is their cosine similarity.
@@ -66,9 +69,15 @@ class Segment:
     box: Box
     track: int | None = None
     rank: int | None = None
+    hits: int | None = None
     scores: tuple[ClassScore, ...] = field(default=(), compare=False, repr=False)
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
     panoptic: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_tentative(self) -> bool:
+        """An object of a video that was found in fewer than 3 frames so far: perhaps it is none."""
+        return self.hits is not None and self.hits < CONFIRMED
 
     @property
     def mask(self) -> np.ndarray:

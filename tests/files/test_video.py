@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-import fcclip.files.video as video
-from fcclip.files.video import VideoError, VideoReader, can_write_h264, open_video_writer
+import fcclip.files.video_writer as video_writer
+from fcclip.files.video import VideoError, VideoReader
+from fcclip.files.video_writer import can_write_h264, open_video_writer
 
 
 def frames(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
@@ -35,7 +36,7 @@ def test_written_frames_can_be_read_back(
 ) -> None:
     if with_pyav and not can_write_h264():
         pytest.skip("PyAV is not installed")
-    monkeypatch.setattr(video, "can_write_h264", lambda: with_pyav)
+    monkeypatch.setattr(video_writer, "can_write_h264", lambda: with_pyav)
     path = tmp_path / "new" / "clip.mp4"
     pictures = frames(12, size)
     with open_video_writer(path, 12.5, size) as writer:
@@ -113,7 +114,7 @@ def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
 
 
 def test_cut_mp4_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "can_write_h264", lambda: False)  # OpenCV puts the index at the end
+    monkeypatch.setattr(video_writer, "can_write_h264", lambda: False)  # OpenCV puts the index at the end
     path = tmp_path / "clip.mp4"
     with open_video_writer(path, 10, (64, 48)) as writer:
         for picture in frames(10):

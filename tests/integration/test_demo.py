@@ -17,7 +17,8 @@ from PIL import Image
 from fcclip.commands.demo import main, parse_arguments
 from fcclip.commands.segmenting import add_lists, read_model_config
 from fcclip.config import load_inference_cfg
-from fcclip.files.video import VideoReader, open_video_writer
+from fcclip.files.video import VideoReader
+from fcclip.files.video_writer import open_video_writer
 from fcclip.meta_arch.fcclip import FCCLIP
 from tests.tiny import REPOSITORY, write_tiny_config
 

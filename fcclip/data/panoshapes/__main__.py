@@ -14,7 +14,7 @@ from fcclip.data.panoshapes.clip import FRAMES, render_clip
 from fcclip.data.panoshapes.dataset import SIDE
 from fcclip.data.panoshapes.scene import Scene, render_scene
 from fcclip.files.atomic import atomic_path
-from fcclip.files.video import open_video_writer
+from fcclip.files.video_writer import open_video_writer
 
 MOVING_SUFFIXES = {".gif", ".mp4", ".webp"}
 FPS = 10

@@ -2,7 +2,7 @@
 
 matching   the same query in the next frame          votes      the class of a query over time
 tubes      results of a whole video (MinVIS_OV)      tracks     ids of objects
-tracker    the results of a stream, with bounded memory
+tracker    the results of a stream, bounded memory      saved      its state on disk
 
 Pure tensors: nothing here knows a network.
 """

@@ -76,6 +76,11 @@ class SlotMatcher:
         """Add embeddings (Q, D) in the order of slots; the oldest ones drop out."""
         self._memory.append(aligned)
 
+    @property
+    def memory(self) -> tuple[Tensor, ...]:
+        """What is remembered, the oldest first."""
+        return tuple(self._memory)
+
     def forget(self) -> None:
         """Begin anew."""
         self._memory.clear()

@@ -65,6 +65,26 @@ class TrackedFrame(Generic[Payload]):
 
 
 @dataclass(frozen=True)
+class TrackerState:
+    """All that a tracker needs to know of a shot so far, to go on with the frames after it.
+
+    Attributes:
+        memory: see `SlotMatcher.memory`.
+        sums, weights: see `Votes.tables`.
+        void_frames: (Q,) int64, for how many frames each slot has been void.
+        similarities: of successive frames.
+        size: of the frames.
+    """
+
+    memory: tuple[Tensor, ...]
+    sums: Tensor
+    weights: Tensor
+    void_frames: Tensor
+    similarities: tuple[float, ...]
+    size: Hashable
+
+
+@dataclass(frozen=True)
 class VotedFrame(Generic[Payload]):
     """A frame with the classes that the frames around it voted for.
 
@@ -73,12 +93,15 @@ class VotedFrame(Generic[Payload]):
         log_probabilities: (Q, C + 1) voted, in the order of the frame's own queries.
         slots: (Q,) int64 on the CPU: the slot of each query.
         begins_shot: it is the first frame after a cut, another size or a reset.
+        state: after this frame, before those whose votes are in it already: a tracker that goes on from it with the
+            next frame gives the same as this one.
     """
 
     payload: Payload
     log_probabilities: Tensor
     slots: Tensor
     begins_shot: bool
+    state: TrackerState
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,7 @@ class _Waiting(Generic[Payload]):
     payload: Payload
     order: Tensor  # query of each slot
     begins_shot: bool
+    state: TrackerState
 
 
 class StreamTracker(Generic[Payload]):
@@ -96,7 +120,7 @@ class StreamTracker(Generic[Payload]):
             for voted in tracker.push(frame): ...
         for voted in tracker.end_shot(): ...
 
-    Memory: `look_ahead` payloads, `memory_frames` sets of embeddings and one table of votes.
+    Memory: `look_ahead` payloads and tables of votes, and so many sets of embeddings more than `memory_frames`.
     """
 
     def __init__(self, options: TrackerOptions | None = None) -> None:
@@ -124,7 +148,7 @@ class StreamTracker(Generic[Payload]):
             self._similarities.append(similarity)
         self._matcher.remember(frame.embeddings[order])
         self._vote(frame.log_probabilities[order])
-        self._waiting.append(_Waiting(frame.payload, order, self._begins_shot))
+        self._waiting.append(_Waiting(frame.payload, order, self._begins_shot, self._state()))
         self._begins_shot = False
         if len(self._waiting) > self.options.look_ahead:
             ready.append(self._voted(self._waiting.popleft()))
@@ -141,6 +165,21 @@ class StreamTracker(Generic[Payload]):
         self._begins_shot = True
         return ready
 
+    def go_on(self, state: TrackerState) -> None:
+        """Go on after the frame of a `VotedFrame.state`, in the middle of its shot."""
+        self.end_shot()
+        for aligned in state.memory:
+            self._matcher.remember(aligned)
+        self._votes.go_on(state.sums, state.weights)
+        self._similarities.extend(state.similarities)
+        self._void_frames, self._size, self._begins_shot = state.void_frames, state.size, False
+
+    def _state(self) -> TrackerState:
+        tables = self._votes.tables
+        assert tables is not None  # a frame has just voted
+        assert self._void_frames is not None
+        return TrackerState(self._matcher.memory, *tables, self._void_frames, tuple(self._similarities), self._size)
+
     def _is_cut(self, similarity: float) -> bool:
         usual = median(self._similarities) if self._similarities else 1.0
         return similarity < min(self.options.cut_cosine, usual - self.options.cut_drop)
@@ -156,4 +195,4 @@ class StreamTracker(Generic[Payload]):
     def _voted(self, waiting: _Waiting[Payload]) -> VotedFrame[Payload]:
         slots = torch.empty_like(waiting.order)
         slots[waiting.order] = torch.arange(len(slots))
-        return VotedFrame(waiting.payload, self._votes.mean()[slots], slots, waiting.begins_shot)
+        return VotedFrame(waiting.payload, self._votes.mean()[slots], slots, waiting.begins_shot, waiting.state)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 STUFF_OFFSET = 1_000_000  # above the id of any object; still fits the three bytes of a panoptic PNG
 SLOT_BONUS = 0.05  # of cosine, for an object that is still in its slot: it decides between objects that look alike
+NUMBERS = ("id", "rank", "first_frame", "last_frame", "slot", "hits")  # of a track
 ABSENCE = 2  # frames since a track was seen, up to which it goes on; later it has to be revived
 
 
@@ -78,6 +81,44 @@ class Track:
         """The class it had most often."""
         return self.classes.most_common(1)[0][0]
 
+    def as_record(self) -> dict[str, Any]:
+        """All but the embeddings, of which their number, ready for JSON."""
+        return {
+            **{name: getattr(self, name) for name in NUMBERS},
+            "embeddings": len(self.embeddings),
+            "classes": [list(pair) for pair in self.classes.items()],  # at a tie the class that came first counts
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], rows: Iterator[np.ndarray], most: int) -> Track:
+        """The track of a record; its embeddings are the next ones of `rows`, and it remembers `most` of them."""
+        return cls(
+            **{name: record[name] for name in NUMBERS},
+            embeddings=deque(islice(rows, record["embeddings"]), maxlen=most),
+            classes=Counter(dict(record["classes"])),
+        )
+
+
+@dataclass(frozen=True)
+class BookState:
+    """What a book of tracks knows, as plain data.
+
+    Attributes:
+        embeddings: (n, D) float32, the sightings of all tracks, one track after the other.
+        tracks: see `Track.as_record`.
+        next_id: the next new track gets it.
+        of_class: class and number of its tracks so far.
+        frame: number of the last frame, from 0.
+        shot_begins: number of the first frame of its shot.
+    """
+
+    embeddings: Tensor
+    tracks: list[dict[str, Any]]
+    next_id: int
+    of_class: list[list[int]]
+    frame: int
+    shot_begins: int
+
 
 class TrackBook:
     """Gives the objects of frame after frame their ids. Its size does not grow with the length of the stream.
@@ -113,6 +154,25 @@ class TrackBook:
                 self._update(track, sighting, unit[row])
         self._forget_oldest()
         return [track for track in found if track is not None]
+
+    def state(self) -> BookState:
+        """A copy of all that is known, from which another book can go on."""
+        rows = [row for track in self._tracks for row in track.embeddings]
+        return BookState(
+            embeddings=torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, 0),
+            tracks=[track.as_record() for track in self._tracks],
+            next_id=self._next_id,
+            of_class=[list(pair) for pair in self._of_class.items()],
+            frame=self._frame,
+            shot_begins=self._shot_begins,
+        )
+
+    def go_on(self, state: BookState) -> None:
+        """Go on from a `state`."""
+        rows = iter(state.embeddings.numpy())
+        self._tracks = [Track.from_record(record, rows, self._options.sightings) for record in state.tracks]
+        self._next_id, self._frame, self._shot_begins = state.next_id, state.frame, state.shot_begins
+        self._of_class = Counter(dict(state.of_class))
 
     def _continue(self, sightings: Sequence[Sighting], unit: np.ndarray, found: list[Track | None]) -> None:
         going = [track for track in self._tracks if self._goes_on(track)]

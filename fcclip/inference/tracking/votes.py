@@ -42,7 +42,17 @@ class Votes:
     def clear(self, slots: Tensor) -> None:
         """Forget the votes of some slots, (n,) indices or (Q,) bool, but for the frame that votes next."""
         if self._sum is not None and self._weight is not None:
+            self._sum, self._weight = self._sum.clone(), self._weight.clone()  # `tables` may be held by others
             self._sum[slots], self._weight[slots] = 0, 0
+
+    @property
+    def tables(self) -> tuple[Tensor, Tensor] | None:
+        """(Q, C + 1) weighted sums and (Q, 1) weights, which are never changed afterwards; None before a vote."""
+        return None if self._sum is None or self._weight is None else (self._sum, self._weight)
+
+    def go_on(self, sums: Tensor, weights: Tensor) -> None:
+        """Go on from `tables`."""
+        self._sum, self._weight = sums, weights
 
     def forget(self) -> None:
         """Begin anew."""

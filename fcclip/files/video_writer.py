@@ -1,0 +1,293 @@
+"""Write videos frame by frame: H.264 by PyAV where it is installed, else what OpenCV was built with."""
+
+from __future__ import annotations
+
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fcclip.files.atomic import atomic_path
+from fcclip.files.video import VideoError, VideoReader, silence_ffmpeg
+
+CODECS = ("avc1", "mp4v")  # H.264 where OpenCV was built with an encoder for it, else MPEG-4 part 2
+TICKS = 90_000  # per second, to which times of frames are rounded
+FRAGMENT = 25  # frames; what a process that is killed loses of a growing video at most
+# No B-frames: they are stored before frames that are shown earlier, and so would reach into the fragment before.
+ENCODER = {"crf": "20", "preset": "veryfast", "bf": "0"}
+FRAGMENT_OPTIONS = {"movflags": "empty_moov+default_base_moof", "use_editlist": "0"}
+
+
+class VideoWriter(ABC):
+    """Writes frames to an mp4 file; `open_video_writer` makes one.
+
+    Args:
+        size: (width, height) in pixels.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.frames_written = 0
+
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
+        """Append one (H, W, 3) uint8 RGB frame, of the size of the video.
+
+        Args:
+            time: seconds since the beginning, for videos whose frames are not evenly spaced; None for the next of
+                evenly spaced ones.
+
+        Raises:
+            ValueError: the frame has another size.
+        """
+        height, width = frame.shape[:2]
+        if (width, height) != self.size:
+            raise ValueError(f"the video is {self.size[0]}x{self.size[1]} pixels, this frame is {width}x{height}")
+        self._append(cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), time)
+        self.frames_written += 1
+
+    @abstractmethod
+    def _append(self, frame: np.ndarray, time: float | None) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is still held."""
+
+
+@dataclass(frozen=True)
+class VideoMark:
+    """A place in a growing video from which it can be gone on with.
+
+    Attributes:
+        frames: that are before it.
+        fragments: that are before it.
+        size: of the file up to it, in bytes.
+        tick: of the last frame before it.
+    """
+
+    frames: int = 0
+    fragments: int = 0
+    size: int = 0
+    tick: int | None = None
+
+
+class GrowingVideo(VideoWriter):
+    """H.264 in an mp4 file that can be played at any time, and gone on with by another process.
+
+    Every 25 frames are a fragment with an encoder of its own, which is appended to the file. So fragments do not depend
+    on those before: a video that was interrupted and gone on with is the same as any other, byte by byte.
+
+    Args:
+        path: the file.
+        fps: frames a second.
+        size: (width, height) in pixels; odd sides are made even.
+        mark: go on from here, and forget what the file has after it.
+
+    Raises:
+        VideoError: the file is shorter than the mark says.
+    """
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int], mark: VideoMark | None = None) -> None:
+        super().__init__(size)
+        mark = mark or VideoMark()
+        self._fps = fps
+        self._step = round(TICKS / fps)
+        self._last = -self._step if mark.tick is None else mark.tick
+        self._fragments, self.frames_written = mark.fragments, mark.frames
+        self._fragment: _Fragment | None = None
+        self._file = path.open("r+b" if mark.size else "wb")
+        if self._file.seek(0, os.SEEK_END) < mark.size:
+            self._file.close()
+            raise VideoError(f"{path} is shorter than it was when the run was interrupted")
+        self._file.truncate(mark.size)
+        self._file.seek(mark.size)
+
+    def _append(self, frame: np.ndarray, time: float | None) -> None:
+        wanted = self._last + self._step if time is None else round(time * TICKS)
+        self._last = max(wanted, self._last + 1)
+        if self._fragment is None:
+            self._fragment = _Fragment(self._fps, (frame.shape[1], frame.shape[0]), self._last)
+        self._fragment.append(frame, self._last)
+        if self._fragment.frames == FRAGMENT:
+            self.end_fragment()
+
+    def end_fragment(self) -> VideoMark:
+        """Put all frames into the file and on the disk; the place after them."""
+        if self._fragment is not None:
+            self._fragments += 1
+            self._file.write(self._fragment.finish(self._fragments))
+            self._fragment = None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return VideoMark(self.frames_written, self._fragments, self._file.tell(), self._last)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self.end_fragment()
+            self._file.close()
+
+
+class _Fragment:
+    """Frames that are encoded together; a file in memory, of which all but the first fragment's header is used."""
+
+    def __init__(self, fps: float, size: tuple[int, int], start: int) -> None:
+        import av  # optional: pip install 'fcclip[video]'
+
+        self._av, self._start, self.frames = av, start, 0
+        self._content = io.BytesIO()
+        self._file = av.open(self._content, "w", format="mp4", options=FRAGMENT_OPTIONS)
+        rate = Fraction(fps).limit_denominator(1001)
+        self._stream: Any = self._file.add_stream("libx264", rate=rate, options=ENCODER)
+        self._stream.width, self._stream.height = size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, TICKS)
+
+    def append(self, frame: np.ndarray, tick: int) -> None:
+        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts, picture.time_base = tick - self._start, Fraction(1, TICKS)
+        self._file.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def finish(self, number: int) -> bytes:
+        """What is appended to the video as its fragment of that number, from 1."""
+        self._file.mux(self._stream.encode(None))
+        self._file.close()
+        boxes = dict(_boxes(self._content.getvalue()))
+        header = [boxes[b"ftyp"], boxes[b"moov"]] if number == 1 else []
+        return b"".join([*header, _placed(boxes[b"moof"], number, self._start), boxes[b"mdat"]])
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The boxes of an mp4 file, or of a box without its head: kind and content, with the head.
+
+    Source: ISO/IEC 14496-12, section 4.2.
+    """
+    start = 0
+    while start < len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : start + 8], data[start : start + length]
+        start += length
+
+
+def _placed(moof: bytes, number: int, tick: int) -> bytes:
+    """The head of a fragment that begins at a time, in ticks; as it was made, it is the first one and begins at 0."""
+    head = {kind: moof.index(content) for kind, content in _boxes(moof[8:])}
+    track = moof[head[b"traf"] + 8 :]
+    time = head[b"traf"] + 8 + next(track.index(content) for kind, content in _boxes(track) if kind == b"tfdt")
+    placed = bytearray(moof)
+    placed[head[b"mfhd"] + 12 : head[b"mfhd"] + 16] = number.to_bytes(4, "big")
+    placed[time + 12 : time + 20] = tick.to_bytes(8, "big")  # version 1 of the box: eight bytes
+    return bytes(placed)
+
+
+def finish_video(growing: Path, path: Path) -> None:
+    """Make an ordinary mp4 file of a growing one, with its index at the beginning; nothing is encoded again."""
+    import av
+
+    with av.open(str(growing)) as source, av.open(str(path), "w", "mp4", {"movflags": "+faststart"}) as target:
+        stream: Any = source.streams.video[0]
+        # PyAV before 14 has the second way only.
+        copy = (
+            target.add_stream_from_template(stream)
+            if hasattr(target, "add_stream_from_template")
+            else target.add_stream(template=stream)
+        )
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+
+
+class _OpenCvWriter(VideoWriter):
+    """Whatever OpenCV was built with; frames are evenly spaced."""
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        super().__init__(size)
+        width, height = size
+        self._writer = _open_first_codec(path, fps, (width + width % 2, height + height % 2))
+
+    def _append(self, frame: np.ndarray, time: float | None) -> None:
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        self._writer.release()
+
+
+def can_write_h264() -> bool:
+    """Whether PyAV is installed, and with an encoder for H.264."""
+    try:
+        import av
+    except ImportError:
+        return False
+    return "libx264" in av.codecs_available
+
+
+@contextmanager
+def open_video_writer(path: str | Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWriter]:
+    """Open an mp4 file for writing; it appears at `path` when the block ends without an error.
+
+    It is H.264, which browsers play, where PyAV is installed, else what OpenCV was built with, mostly MPEG-4 part 2.
+    Video has even sides: where `size` is odd, the last row or column is written twice.
+
+    Args:
+        path: file name that ends in .mp4.
+        fps: frames a second.
+        size: (width, height) in pixels.
+
+    Raises:
+        ValueError: `path` does not end in .mp4.
+        VideoError: there is no encoder, or what was written cannot be read back (a full disk, say).
+    """
+    path = Path(path)
+    check_suffix(path)
+    with atomic_path(path) as scratch:
+        growing = scratch.with_name(f"{scratch.name}.growing") if can_write_h264() else None
+        writer = _OpenCvWriter(scratch, fps, size) if growing is None else GrowingVideo(growing, fps, size)
+        try:
+            yield writer
+            writer.close()
+            if growing is not None and writer.frames_written:
+                finish_video(growing, scratch)
+        finally:
+            writer.close()
+            if growing is not None:
+                growing.unlink()
+        check_written(scratch, writer.frames_written, path)
+
+
+def check_suffix(path: Path) -> None:
+    """Only mp4 files are written.
+
+    Raises:
+        ValueError: `path` does not end in .mp4.
+    """
+    if path.suffix.lower() != ".mp4":
+        raise ValueError(f"videos are written as .mp4 files, not {path.suffix or 'without a suffix'}: {path}")
+
+
+def check_written(written: Path, frames: int, path: Path) -> None:
+    """Read a file that will be `path`.
+
+    Raises:
+        VideoError: it has another number of frames.
+    """
+    with VideoReader(written) as reader:
+        if reader.frame_count != frames:
+            raise VideoError(f"{path} could not be written in full; is the disk full?")
+
+
+def _open_first_codec(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    silence_ffmpeg()
+    for codec in CODECS:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
+        if writer.isOpened():
+            return writer
+        writer.release()
+    raise VideoError(f"this OpenCV can write none of {', '.join(CODECS)}; install opencv-python-headless from pip")
