@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from fcclip.commands.frame_results import FrameResults, Place
+from fcclip.commands.partial import PartialRun
 from fcclip.commands.results import FAILURES, Demo
+from fcclip.engine.errors import Interruption, interruption_noted
+from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.files.frame_folder import FrameFolder
 from fcclip.files.video import VideoReader
-from fcclip.files.video_writer import VideoWriter, open_video_writer
-from fcclip.formats.tracks import TrackFiles, TrackSummary
+from fcclip.files.video_writer import FRAGMENT, can_write_h264
 from fcclip.segmentation import Segmentation
 from fcclip.segmenter import OnError
+from fcclip.tracking import TrackedStream
 
 FrameReader = VideoReader | FrameFolder
 
@@ -30,14 +33,16 @@ class VideoChoices:
     Attributes:
         tracks: follow objects.
         look_ahead: see `Segmenter.track`.
-        every: segment every so-manieth frame only.
+        every: segment only one of so many frames: the first that can be read.
         save_tracks: folder for the tracks in VIPSeg's layout, or None.
+        resume: go on where an interrupted run stopped.
     """
 
     tracks: bool = True
     look_ahead: int = 5
     every: int = 1
     save_tracks: Path | None = None
+    resume: bool = False
 
 
 def open_frames(source: str | int) -> FrameReader:
@@ -58,108 +63,153 @@ def plan_video(reader: FrameReader, output: Path | None) -> Path | None:
     return target
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a frame stands in its video: its number, from 1, its name, and its time in seconds."""
+def plan_video_job(
+    reader: FrameReader, output: Path | None, json: Path | None, choices: VideoChoices, is_camera: bool
+) -> VideoJob:
+    """What is written where; beside the first of the results is the folder of what is not whole yet.
 
-    number: int
-    name: str
-    time: float
+    Raises:
+        ValueError: the output cannot be written, or there is nothing that could be gone on with.
+    """
+    target = plan_video(reader, output)
+    first = target or json or choices.save_tracks
+    if choices.resume and is_camera:
+        raise ValueError("a camera does not show again what it showed; leave out --resume")
+    if choices.resume and first is None:
+        raise ValueError("--resume goes on with results; name them with --output, --json or --save-tracks")
+    if target is not None and not can_write_h264():
+        first = None  # OpenCV's files are unreadable until they are whole
+        if choices.resume:
+            raise ValueError("--resume of a video needs PyAV; pip install 'fcclip[video]'")
+    partial = None if first is None or (is_camera and target is None) else first.with_name(f"{first.name}.partial")
+    return VideoJob(reader, target, choices, partial)
 
 
 @dataclass
 class VideoJob:
-    """A video, a folder of frames or a camera, and the file its pictures go to, if any."""
+    """A video, a folder of frames or a camera, and the files that its results go to, if any.
+
+    Attributes:
+        reader: gives the frames.
+        output: the video of what is drawn.
+        choices: see there.
+        partial: folder for what is done while the results are not whole; None for none.
+    """
 
     reader: FrameReader
     output: Path | None
     choices: VideoChoices = VideoChoices()
-    _read: deque[_Place] = field(default_factory=deque)  # frames whose results have not come yet
+    partial: Path | None = None
+    _read: deque[Place] = field(default_factory=deque)  # frames whose results have not come yet
+    _begun: PartialRun | None = None
+    _is_whole: bool = False
+    _last: int = 0  # number of the last frame whose result has come
+
+    def begin(self, demo: Demo) -> None:
+        """Find what an interrupted run has done, if it is to be gone on with.
+
+        Raises:
+            ValueError: it was a run of something else.
+        """
+        if self.partial is None:
+            return
+        choices = self.choices
+        wanted = (choices.tracks, choices.look_ahead, choices.every, demo.batch_size)
+        kinds = (self.output is not None, demo.report.keep_results, choices.save_tracks is not None)
+        settings = {
+            "input": self.reader.stamp,
+            "weights": fingerprint_tensors(demo.segmenter.model.state_dict()),
+            **demo.settings,
+            "flags": repr((*wanted, *kinds)),
+        }
+        self._begun = PartialRun.open(self.partial, settings, choices.resume, demo.segmenter.model.device)
 
     def run(self, demo: Demo) -> None:
-        """Segment every frame; what is written before an interruption is kept. Esc in the window ends it."""
-        total = self.reader.frame_count
-        frames = self._chosen(tqdm(self.reader, total=total, desc="frames", unit="frame"))
-        first = next(frames)
-        seen: Counter[str] = Counter()
-        summary = TrackSummary()
-        count = 0
-        with ExitStack() as stack:
-            writer = self._open_writer(first, stack)
-            files = self._open_track_files(demo, stack)
-            try:
-                for result in self._results(demo, chain([first], frames)):
-                    place = self._read.popleft()
-                    count += 1
-                    if result is None:
-                        continue
-                    seen.update(result.names())
-                    summary.add(result, place.number)
-                    demo.report.add(result, file=self.reader.name, frame=place.number)
-                    if files is not None:
-                        files.add(result, place.name)
-                    if not self._show(demo, result, writer, place.time):
-                        break
-            except KeyboardInterrupt:
-                demo.report.skip(f"{self.reader.name}: the run was interrupted after frame {count}")
-            except FAILURES as error:  # without the frame nothing after it can be followed
-                demo.report.skip(f"{self.reader.name}: stopped after frame {count}: {error}")
+        """Segment every frame; the first Ctrl-C, or Esc in the window, ends the reading of frames, the second all.
+
+        Whatever ends it, the results of the frames before that are written.
+        """
+        with interruption_noted() as interruption:
+            frames = self._chosen(interruption)
+            first = next(frames, None)
+            if first is None:
+                raise KeyboardInterrupt
+            size = (first.shape[1], first.shape[0])
+            fps = self.reader.fps / self.choices.every
+            with FrameResults(
+                demo, self.reader.name, self.output, fps, size, self.choices.save_tracks, self._begun
+            ) as results:
+                if results.count:
+                    tqdm.write(f"{results.count} frames are done already")
+                self._segment(demo, islice(chain([first], frames), results.count, None), results, interruption)
         for problem in self.reader.problems:
             demo.report.skip(problem)
-        self._tell(count, seen, summary)
+        results.tell()
+
+    def tidy(self) -> None:
+        """Once all results are written: leave only what another run can go on with."""
+        if self._begun is not None and (self._is_whole or not self._begun.can_be_resumed):
+            self._begun.remove()
+
+    def _segment(
+        self, demo: Demo, frames: Iterator[np.ndarray], results: FrameResults, interruption: Interruption
+    ) -> None:
+        """Segment the frames, and say why not all were."""
+        stop = f"{self.reader.name}: stopped after frame"
+        try:
+            self._is_whole = self._add_all(demo, frames, results) and not interruption.came
+            if not self._is_whole:
+                demo.report.skip(f"{stop} {self._last}: the run was interrupted{self._hint()}")
+        except KeyboardInterrupt:
+            demo.report.skip(f"{stop} {self._last}: the run was interrupted twice{self._hint()}")
+        except FAILURES as error:  # without the frame nothing after it can be followed
+            demo.report.skip(f"{stop} {self._last}: {error}")
+
+    def _hint(self) -> str:
+        begun = self._begun
+        return "; the same command with --resume goes on" if begun is not None and begun.can_be_resumed else ""
+
+    def _add_all(self, demo: Demo, frames: Iterator[np.ndarray], results: FrameResults) -> bool:
+        """Segment the frames; True at the end."""
+        stream = self._results(demo, frames)
+        step = -(-FRAGMENT // demo.batch_size) * demo.batch_size  # so that a resumed run has the same batches
+        for result in stream:
+            place = self._read.popleft()
+            self._last = place.number
+            wants_more = results.add(place, None if result is None else result.above(demo.threshold))
+            if results.count % step == 0:
+                results.commit(stream.state() if isinstance(stream, TrackedStream) else None)
+            if not wants_more:
+                return True  # Esc in the window: this is all that is wanted
+        return True
 
     def _results(self, demo: Demo, frames: Iterator[np.ndarray]) -> Iterator[Segmentation | None]:
         if self.choices.tracks and demo.segmenter.can_track:
-            return demo.track(frames, self.choices.look_ahead)
-        return demo.stream(frames, self._skip(demo))
+            state = None if self._begun is None else self._begun.state
+            return demo.segmenter.track(frames, self.choices.look_ahead, demo.batch_size, state=state)
+        return demo.segmenter.stream(frames, demo.batch_size, on_error=self._skip(demo))
 
-    def _chosen(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Every so-manieth frame; its place is noted."""
-        for number, frame in enumerate(frames, start=1):
-            if (number - 1) % self.choices.every == 0:
-                name = self.reader.frame_name if isinstance(self.reader, FrameFolder) else f"{number - 1:08d}"
-                self._read.append(_Place(number, name, self.reader.time))
-                yield frame
-
-    def _tell(self, count: int, seen: Counter[str], summary: TrackSummary) -> None:
-        tqdm.write(f"\n{self.reader.name}: {count} frames")
-        for line in summary.lines():
-            tqdm.write(line)
-        for name, frames_with_it in seen.most_common():
-            tqdm.write(f"{name}: in {frames_with_it} frames")
-        if self.output is not None:
-            tqdm.write(f"video: {self.output}")
-        if self.choices.save_tracks is not None:
-            tqdm.write(f"tracks: {self.choices.save_tracks}")
+    def _chosen(self, interruption: Interruption) -> Iterator[np.ndarray]:
+        """One of so many frames, until the user wants the end; its place is noted if it is not done already."""
+        reader, every = self.reader, self.choices.every
+        done = 0 if self._begun is None else self._begun.frames
+        group = -1
+        for frame in tqdm(reader, total=reader.frame_count, desc="frames", unit="frame"):
+            if interruption.came:
+                tqdm.write("interrupted: what was read is finished; Ctrl-C again ends that too")
+                return
+            if (reader.number - 1) // every == group:
+                continue
+            group = (reader.number - 1) // every
+            name = reader.frame_name if isinstance(reader, FrameFolder) else f"{reader.number - 1:08d}"
+            if done:
+                done -= 1
+            else:
+                self._read.append(Place(reader.number, name, reader.time))
+            yield frame
 
     def _skip(self, demo: Demo) -> OnError:
-        def skip(place: int, error: Exception) -> None:
-            demo.report.skip_image(f"{self.reader.name}, frame {place * self.choices.every + 1}", error)
+        def skip(_: int, error: Exception) -> None:
+            demo.report.skip_image(f"{self.reader.name}, frame {self._read[0].number}", error)
 
         return skip
-
-    def _open_writer(self, frame: np.ndarray, stack: ExitStack) -> VideoWriter | None:
-        if self.output is None:
-            return None
-        height, width = frame.shape[:2]
-        fps = self.reader.fps / self.choices.every
-        return stack.enter_context(open_video_writer(self.output, fps, (width, height)))
-
-    def _open_track_files(self, demo: Demo, stack: ExitStack) -> TrackFiles | None:
-        folder = self.choices.save_tracks
-        if folder is None:
-            return None
-        vocabulary = demo.segmenter.vocabulary
-        assert vocabulary is not None  # it was set before the job was run
-        video = Path(self.reader.name).stem.replace(" ", "_")
-        return stack.enter_context(TrackFiles(folder, video, vocabulary))
-
-    @staticmethod
-    def _show(demo: Demo, result: Segmentation, writer: VideoWriter | None, time: float) -> bool:
-        """Write and show a frame; False if the user wants no more."""
-        if writer is None and demo.window is None:
-            return True
-        picture = result.draw()
-        if writer is not None:
-            writer.write(picture, time)
-        return demo.window is None or demo.window.show(picture, wait=False)

@@ -76,7 +76,12 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     """Add what can be chosen of folders of images only."""
     group = parser.add_argument_group("folders")
     group.add_argument("--subfolders", action="store_true", help="also images in folders of folders; results keep them")
-    group.add_argument("--resume", action="store_true", help="leave out images whose picture is in --output already")
+    add_resume_flag(group, "leave out images whose picture is in --output already, or go on with a video")
+
+
+def add_resume_flag(parser: argparse._ActionsContainer, help: str) -> None:
+    """Add --resume."""
+    parser.add_argument("--resume", action="store_true", help=help)
 
 
 def add_video_options(parser: argparse.ArgumentParser) -> None:

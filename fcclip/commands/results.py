@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from fcclip.commands.folder import identity_of
 from fcclip.drawing.window import Window
 from fcclip.files.atomic import write_json
 from fcclip.formats.writer import Writer
@@ -40,10 +41,10 @@ class Report:
     problems: list[str] = field(default_factory=list)
     added: bool = False
 
-    def add(self, result: Segmentation, file: str, frame: int) -> None:
-        """Note what was found in a frame (from 1) of a video, and write it for other programs."""
-        self.record(result, file, frame)
+    def add(self, result: Segmentation, file: str, frame: int) -> dict[str, Any]:
+        """Note what was found in a frame (from 1) of a video, and write it for other programs; ready for JSON."""
         self.export(result, f"{Path(file).stem}/{frame:06d}.jpg")
+        return self.record(result, file, frame)
 
     def record(self, result: Segmentation, file: str, frame: int | None = None) -> dict[str, Any]:
         """What was found, ready for JSON, where it is kept if it is to be written."""
@@ -92,21 +93,21 @@ class Report:
 
 @dataclass
 class Demo:
-    """A segmenter, and what is done with every result; `identity` tells runs apart whose results may differ."""
+    """A segmenter, and what is done with every result; `settings` are all that the results depend on, by name."""
 
     segmenter: Segmenter
     threshold: float
     report: Report
     window: Window | None
     batch_size: int
-    identity: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """A digest of the settings, which tells runs apart whose results may differ."""
+        return identity_of(*self.settings.values())
 
     def stream(self, images: Iterable[Path | np.ndarray], on_error: OnError) -> Iterator[Segmentation | None]:
         """Results of the images, in their order; see `Segmenter.stream`."""
         for result in self.segmenter.stream(images, self.batch_size, on_error=on_error):
             yield None if result is None else result.above(self.threshold)
-
-    def track(self, frames: Iterable[np.ndarray], look_ahead: int) -> Iterator[Segmentation]:
-        """Results of the frames of a video, in their order, with tracks; see `Segmenter.track`."""
-        for result in self.segmenter.track(frames, look_ahead, self.batch_size):
-            yield result.above(self.threshold)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-from fcclip.commands.folder import identity_of
-from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video
+from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video_job
 from fcclip.commands.hints import vocabulary_hints
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_images
@@ -68,6 +67,11 @@ def _run(options: argparse.Namespace, program: str) -> int:
             if options.save_tracks and (options.no_tracks or not segmenter.can_track):
                 raise ValueError("--save-tracks needs tracks: leave out --no-tracks, or take a model that is panoptic")
             segmenter.set_vocabulary(vocabulary)
+            threshold = options.confidence_threshold
+            settings = {"model or --opts": cfg.dump(), "vocabulary": repr(vocabulary), "threshold": str(threshold)}
+            demo = Demo(segmenter, threshold, report, window, options.batch_size, settings)
+            if isinstance(job, VideoJob):
+                job.begin(demo)
         except VideoError as error:
             print(f"{program}: {error}", file=sys.stderr)
             return 2 if options.webcam else 1  # the file is there, but damaged
@@ -75,8 +79,7 @@ def _run(options: argparse.Namespace, program: str) -> int:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
         try:
-            identity = identity_of(cfg.dump(), repr(vocabulary), str(options.confidence_threshold))
-            job.run(Demo(segmenter, options.confidence_threshold, report, window, options.batch_size, identity))
+            job.run(demo)
         except VideoError as error:
             report.skip(str(error))
         except KeyboardInterrupt:
@@ -85,6 +88,8 @@ def _run(options: argparse.Namespace, program: str) -> int:
             report.finish_formats()
             if options.json is not None:
                 report.write(options.json, vocabulary)
+        if isinstance(job, VideoJob):
+            job.tidy()
     if report.problems:
         print("\n".join([f"{program}: skipped {len(report.problems)}:", *report.problems]), file=sys.stderr)
     return 1 if report.problems else 0
@@ -148,14 +153,16 @@ def _check_paths(options: argparse.Namespace) -> None:
 
 def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) -> ImageJob | VideoJob:
     """Find what to segment and where the results go, before a model is built in vain."""
+    if options.resume and options.format:
+        raise ValueError(
+            "--format needs the results of all images or frames, which --resume does not have; leave one out"
+        )
     if options.input is None:
         reader = open_frames(0 if options.webcam else options.video_input)
         stack.callback(reader.close)
         ahead = options.look_ahead if options.look_ahead is not None else (0 if options.webcam else 5)
-        choices = VideoChoices(not options.no_tracks, ahead, options.every, options.save_tracks)
-        return VideoJob(reader, plan_video(reader, options.output), choices)
-    if options.resume and options.format:
-        raise ValueError("--format needs the results of all images, which --resume does not have; leave one out")
+        choices = VideoChoices(not options.no_tracks, ahead, options.every, options.save_tracks, options.resume)
+        return plan_video_job(reader, options.output, options.json, choices, is_camera=options.webcam)
     images, problems = find_images(options.input, options.subfolders)
     if options.subfolders and options.output is not None:
         results = options.output.resolve()

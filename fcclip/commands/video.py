@@ -5,8 +5,8 @@
     fcclip video --webcam --vocabulary-file names.txt
 
 Objects are followed: "cat 3" is the same cat in every frame, and names are those of several frames together. Without
---output a window shows the frames. The exit code is 0, or 1 if a frame had
-to be skipped, or 2 if nothing could be started.
+--output a window shows the frames. An interrupted run, also one that was killed, leaves a video that can be played,
+and --resume goes on with it. The exit code is 0, or 1 if a frame had to be skipped, or 2 if nothing could be started.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from fcclip.commands.options import add_model_options, add_shared_options, add_video_options
+from fcclip.commands.options import add_model_options, add_resume_flag, add_shared_options, add_video_options
 from fcclip.commands.segmenting import run
 
 
@@ -29,5 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_model_options(parser)
     add_video_options(parser)
     add_shared_options(parser)
+    add_resume_flag(parser, "go on where an interrupted run of the same command stopped")
     parser.set_defaults(input=None)
     return run(parser.parse_args(argv), "fcclip video")

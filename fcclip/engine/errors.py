@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -61,6 +62,41 @@ def run_tool(main: Callable[[], int | None]) -> int:
     program, *words = sys.argv
     sys.argv = [program, *(word for word in words if word != "--debug")]
     return run_command(Path(program).name, main, debug="--debug" in words)
+
+
+@dataclass
+class Interruption:
+    """Attributes:
+    came: the user, or the system, wants the work to end.
+    """
+
+    came: bool = False
+
+
+@contextmanager
+def interruption_noted() -> Iterator[Interruption]:
+    """Within, the first Ctrl-C or SIGTERM is only noted, so that work in hand can be finished; the second interrupts.
+
+    In threads other than the main one nothing changes.
+    """
+    noted = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.came = True
+        restore()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        restore()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fcclip.files.images import IMAGE_SUFFIXES, UnreadableImageError, read_image
-from fcclip.files.video import DEFAULT_FPS, VideoError
+from fcclip.files.video import DEFAULT_FPS, VideoError, stamp_of
 
 
 class FrameFolder:
@@ -41,6 +41,11 @@ class FrameFolder:
         self.number, self.time = 0, 0.0
         self.frame_name = ""
         self.problems: list[str] = []
+
+    @property
+    def stamp(self) -> str:
+        """Changes when a frame does, or their number."""
+        return "\n".join(f"{path.name} {stamp_of(path)}" for path in self._files)
 
     @property
     def frame_count(self) -> int:

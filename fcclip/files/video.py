@@ -29,6 +29,7 @@ class VideoReader:
     sentence each) when the iteration ends.
 
     Attributes:
+        stamp: changes when the file does.
         number: of the frame that was read last, from 1; those that cannot be decoded count.
         time: seconds from the beginning to that frame.
 
@@ -49,6 +50,7 @@ class VideoReader:
             _check_name(require_file(source, "video"))
         silence_ffmpeg()
         self.name = f"camera {source}" if isinstance(source, int) else str(source)
+        self.stamp = "" if isinstance(source, int) else stamp_of(Path(source))
         self.problems: list[str] = []
         self._max_failures = max_failures
         self.number, self.time = 0, 0.0
@@ -128,6 +130,12 @@ class VideoReader:
 
     def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+
+def stamp_of(path: Path) -> str:
+    """Size of a file, and when it was last changed."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def silence_ffmpeg() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +21,7 @@ from fcclip.files.video import VideoError, VideoReader, silence_ffmpeg
 CODECS = ("avc1", "mp4v")  # H.264 where OpenCV was built with an encoder for it, else MPEG-4 part 2
 TICKS = 90_000  # per second, to which times of frames are rounded
 FRAGMENT = 25  # frames; what a process that is killed loses of a growing video at most
+Box = tuple[bytes, bytes]  # of an mp4 file: its kind, and all of it
 # No B-frames: they are stored before frames that are shown earlier, and so would reach into the fragment before.
 ENCODER = {"crf": "20", "preset": "veryfast", "bf": "0"}
 FRAGMENT_OPTIONS = {"movflags": "empty_moov+default_base_moof", "use_editlist": "0"}
@@ -97,6 +98,7 @@ class GrowingVideo(VideoWriter):
     def __init__(self, path: Path, fps: float, size: tuple[int, int], mark: VideoMark | None = None) -> None:
         super().__init__(size)
         mark = mark or VideoMark()
+        self.path = path
         self._fps = fps
         self._step = round(TICKS / fps)
         self._last = -self._step if mark.tick is None else mark.tick
@@ -121,8 +123,9 @@ class GrowingVideo(VideoWriter):
     def end_fragment(self) -> VideoMark:
         """Put all frames into the file and on the disk; the place after them."""
         if self._fragment is not None:
-            self._fragments += 1
-            self._file.write(self._fragment.finish(self._fragments))
+            boxes = self._fragment.finish()
+            self._file.write(b"".join(box for _, box in _placed(boxes, self._fragments, self._fragment.start)))
+            self._fragments += sum(kind == b"moof" for kind, _ in boxes)
             self._fragment = None
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -140,7 +143,7 @@ class _Fragment:
     def __init__(self, fps: float, size: tuple[int, int], start: int) -> None:
         import av  # optional: pip install 'fcclip[video]'
 
-        self._av, self._start, self.frames = av, start, 0
+        self._av, self.start, self.frames = av, start, 0
         self._content = io.BytesIO()
         self._file = av.open(self._content, "w", format="mp4", options=FRAGMENT_OPTIONS)
         rate = Fraction(fps).limit_denominator(1001)
@@ -151,21 +154,19 @@ class _Fragment:
 
     def append(self, frame: np.ndarray, tick: int) -> None:
         picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts, picture.time_base = tick - self._start, Fraction(1, TICKS)
+        picture.pts, picture.time_base = tick - self.start, Fraction(1, TICKS)
         self._file.mux(self._stream.encode(picture))
         self.frames += 1
 
-    def finish(self, number: int) -> bytes:
-        """What is appended to the video as its fragment of that number, from 1."""
+    def finish(self) -> list[Box]:
+        """The boxes of the file."""
         self._file.mux(self._stream.encode(None))
         self._file.close()
-        boxes = dict(_boxes(self._content.getvalue()))
-        header = [boxes[b"ftyp"], boxes[b"moov"]] if number == 1 else []
-        return b"".join([*header, _placed(boxes[b"moof"], number, self._start), boxes[b"mdat"]])
+        return list(_boxes(self._content.getvalue()))
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The boxes of an mp4 file, or of a box without its head: kind and content, with the head.
+def _boxes(data: bytes) -> Iterator[Box]:
+    """The boxes of an mp4 file, or those inside of a box.
 
     Source: ISO/IEC 14496-12, section 4.2.
     """
@@ -176,14 +177,30 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         start += length
 
 
-def _placed(moof: bytes, number: int, tick: int) -> bytes:
-    """The head of a fragment that begins at a time, in ticks; as it was made, it is the first one and begins at 0."""
-    head = {kind: moof.index(content) for kind, content in _boxes(moof[8:])}
-    track = moof[head[b"traf"] + 8 :]
-    time = head[b"traf"] + 8 + next(track.index(content) for kind, content in _boxes(track) if kind == b"tfdt")
+def _placed(boxes: Sequence[Box], before: int, tick: int) -> Iterator[Box]:
+    """The boxes of a file as they follow others: of the frames, which begin at a time, in ticks, and the first header.
+
+    Args:
+        boxes: of a file of its own. A picture that looks quite different begins a new fragment in it.
+        before: number of fragments that are before it.
+        tick: when its frames begin.
+    """
+    for kind, box in boxes:
+        if kind == b"moof":
+            before += 1
+            yield kind, _with_place(box, before, tick)
+        elif kind == b"mdat" or (kind in (b"ftyp", b"moov") and not before):
+            yield kind, box
+
+
+def _with_place(moof: bytes, number: int, tick: int) -> bytes:
+    """The head of a fragment with another number, and times that are later by so many ticks."""
+    places = {kind: moof.index(box) for kind, box in _boxes(moof[8:])}
+    track = moof[places[b"traf"] + 8 :]
+    time = places[b"traf"] + 8 + next(track.index(box) for kind, box in _boxes(track) if kind == b"tfdt") + 12
     placed = bytearray(moof)
-    placed[head[b"mfhd"] + 12 : head[b"mfhd"] + 16] = number.to_bytes(4, "big")
-    placed[time + 12 : time + 20] = tick.to_bytes(8, "big")  # version 1 of the box: eight bytes
+    placed[places[b"mfhd"] + 12 : places[b"mfhd"] + 16] = number.to_bytes(4, "big")
+    placed[time : time + 8] = (int.from_bytes(moof[time : time + 8], "big") + tick).to_bytes(8, "big")
     return bytes(placed)
 
 

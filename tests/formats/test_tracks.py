@@ -41,7 +41,7 @@ def test_objects_are_summed_up():
         summary.add(frame(), number)
     summary.add(frame(name="dog"), 6)
     summary.add(frame(track=9), 6)
-    assert summary.lines() == ["cat 7: frames 1-6 (4 of them)", "cat 9: frame 6"]
+    assert summary.lines() == ["cat 7: frames 1-6 (4 of them)", "in fewer than 3 frames: 1 object"]
 
 
 def test_a_track_is_written_on_its_object_in_its_colour():
