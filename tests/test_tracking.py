@@ -71,6 +71,19 @@ def test_results_come_as_late_as_the_look_ahead(segmenter):
     assert read == 4
 
 
+def test_the_scores_of_a_followed_segment_are_those_that_were_voted_for(segmenter):
+    for number, result in enumerate(segmenter.track(pictures(4), look_ahead=1)):
+        alone = segmenter.predict(pictures(4)[number])
+        by_area = {segment.area: segment for segment in alone.segments}
+        for segment in result.segments:
+            assert segment.scores[0].category_id == segment.category_id
+            assert segment.scores[0].score == pytest.approx(segment.score, abs=1e-6)
+            assert np.linalg.norm(segment.embedding) == pytest.approx(1, abs=1e-5)
+            same = by_area.get(segment.area)
+            if same is not None and np.array_equal(segment.mask, same.mask):  # what CLIP sees in it is of the frame
+                assert np.allclose(segment.embedding, same.embedding, atol=1e-5)
+
+
 def test_another_size_and_reset_begin_a_new_shot(segmenter):
     stream = segmenter.track([*pictures(2), *pictures(2, (80, 64)), *pictures(2, (80, 64))], look_ahead=0)
     results = []

@@ -208,8 +208,10 @@ def finish_video(growing: Path, path: Path) -> None:
     """Make an ordinary mp4 file of a growing one, with its index at the beginning; nothing is encoded again."""
     import av
 
-    with av.open(str(growing)) as source, av.open(str(path), "w", "mp4", {"movflags": "+faststart"}) as target:
+    options = {"movflags": "+faststart"}
+    with av.open(str(growing)) as source, av.open(str(path), "w", format="mp4", options=options) as opened:
         stream: Any = source.streams.video[0]
+        target: Any = opened
         # PyAV before 14 has the second way only.
         copy = (
             target.add_stream_from_template(stream)

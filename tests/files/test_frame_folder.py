@@ -25,7 +25,9 @@ def test_frames_come_by_name_with_their_times(tmp_path):
 def test_a_broken_frame_is_left_out_and_told(tmp_path):
     (write(tmp_path, 3) / "f01.png").write_bytes(b"broken")
     reader = FrameFolder(tmp_path)
-    assert [int(frame[0, 0, 0]) for frame in reader] == [0, 20]
+    assert [(int(frame[0, 0, 0]), reader.number, reader.frame_name) for frame in reader] == [
+        (0, 1, "f00"), (20, 3, "f02")
+    ]  # fmt: skip
     assert len(reader.problems) == 1
     assert "f01.png" in reader.problems[0]
 

@@ -9,7 +9,7 @@ import pytest
 
 import fcclip.files.video_writer as video_writer
 from fcclip.files.video import VideoError, VideoReader
-from fcclip.files.video_writer import can_write_h264, open_video_writer
+from fcclip.files.video_writer import GrowingVideo, VideoMark, can_write_h264, finish_video, open_video_writer
 
 
 def frames(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
@@ -78,6 +78,26 @@ def test_cut_video_gives_its_frames_and_tells_which_are_lost(tmp_path: Path) -> 
     with VideoReader(path) as reader:
         assert len(list(reader)) == 20
         assert reader.problems == []
+
+
+def test_frames_after_a_broken_one_have_their_own_numbers_and_times(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    pictures = frames(12)
+    for picture in pictures:
+        writer.write(picture[..., ::-1])
+    writer.release()
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux(video=0) if packet.dts is not None]
+        spans = [slice(packet.pos, packet.pos + packet.size) for packet in packets]
+    data = bytearray(path.read_bytes())
+    data[spans[4]] = bytes(len(data[spans[4]]))  # the fifth frame
+    path.write_bytes(data)
+    with VideoReader(path) as reader:
+        places = [(reader.number, round(reader.time, 3)) for _ in reader]
+        assert reader.problems == [f"{path}: reading failed at frame 5 of 12"]
+    assert places == [(number, (number - 1) / 10) for number in range(1, 13) if number != 5]
 
 
 @pytest.mark.parametrize("claimed", [2_000_000_000, 0x7FFFFFFF])
@@ -155,6 +175,36 @@ def test_frames_that_are_not_evenly_spaced_keep_their_times(tmp_path: Path) -> N
     with VideoReader(tmp_path / "clip.mp4") as reader:
         read = [reader.time for _ in reader]
     assert read == pytest.approx(times, abs=0.002)
+
+
+def test_a_growing_video_goes_on_byte_by_byte(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    pictures = [*frames(40), *[255 - picture for picture in frames(20)]]  # with a cut inside of a fragment
+    times = [number / 10 + (number > 30) for number in range(60)]
+
+    def write(path: Path, start: int, mark: VideoMark | None) -> VideoMark:
+        writer = GrowingVideo(path, 10, (64, 48), mark)
+        for number in range(start, 60):
+            writer.write(pictures[number], times[number])
+            if number == 31:
+                mark = writer.end_fragment()
+        writer.close()
+        assert mark is not None
+        return mark
+
+    mark = write(tmp_path / "a.mp4", 0, None)
+    assert mark.frames == 32
+    whole = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(whole[: mark.size + 1000])  # killed while it wrote the next fragment
+    write(tmp_path / "a.mp4", 32, mark)
+    assert (tmp_path / "a.mp4").read_bytes() == whole
+    finish_video(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    for name in ("a.mp4", "b.mp4"):
+        with VideoReader(tmp_path / name) as reader:
+            assert [reader.time for _ in reader] == pytest.approx(times, abs=0.002)
+    (tmp_path / "a.mp4").write_bytes(whole[:1000])
+    with pytest.raises(VideoError, match="shorter than it was"):
+        GrowingVideo(tmp_path / "a.mp4", 10, (64, 48), mark)
 
 
 def test_a_picture_that_is_to_be_turned_is_turned(tmp_path: Path) -> None:

@@ -14,13 +14,15 @@ from fcclip.vocabulary import Vocabulary
 VOCABULARY = Vocabulary.from_string("cat; sky=stuff")
 
 
-def frame(track: int | None = 7, name: str = "cat") -> Segmentation:
+def frame(track: int | None = 7, name: str = "cat", hits: int | None = None, scale: int = 1) -> Segmentation:
     """A sky, and in its right half an object of a track."""
-    panoptic = np.ones((4, 6), np.int32)
-    panoptic[:, 3:] = 2
-    sky = Segment(1, "sky", 1, False, 0.8, 12, (0, 0, 3, 4), 1_000_002)
-    thing = Segment(2, name, 0, True, 0.9, 12, (3, 0, 6, 4), track, 0)
-    return Segmentation(np.zeros((4, 6, 3), np.uint8), VOCABULARY, panoptic, (sky, thing))
+    height, width = 4 * scale, 6 * scale
+    middle, area = width // 2, height * width // 2
+    panoptic = np.ones((height, width), np.int32)
+    panoptic[:, middle:] = 2
+    sky = Segment(1, "sky", 1, False, 0.8, area, (0, 0, middle, height), 1_000_002)
+    thing = Segment(2, name, 0, True, 0.9, area, (middle, 0, width, height), track, 0, hits)
+    return Segmentation(np.zeros((height, width, 3), np.uint8), VOCABULARY, panoptic, (sky, thing))
 
 
 def test_files_are_what_the_command_scores(tmp_path):
@@ -50,3 +52,15 @@ def test_a_track_is_written_on_its_object_in_its_colour():
     assert regular.draw(labels="none").tolist() == later.draw(labels="none").tolist()
     record = regular.to_dict()["segments"][1]
     assert (record["track"], record["rank"]) == (7, 0)
+
+
+def test_a_tentative_object_is_drawn_without_its_number():
+    def drawn(track: int, hits: int | None) -> np.ndarray:
+        return frame(track, hits=hits, scale=40).draw()
+
+    assert np.array_equal(drawn(7, 2), drawn(12, 2))
+    assert not np.array_equal(drawn(7, 3), drawn(12, 3))
+    assert np.array_equal(drawn(7, 3), drawn(7, None))
+    assert frame(hits=2).segments[1].is_tentative
+    assert not frame(hits=3).segments[1].is_tentative
+    assert not frame().segments[0].is_tentative, "stuff"

@@ -115,7 +115,7 @@ class BookState:
     embeddings: Tensor
     tracks: list[dict[str, Any]]
     next_id: int
-    of_class: list[list[int]]
+    of_class: list[tuple[int, int]]
     frame: int
     shot_begins: int
 
@@ -162,7 +162,7 @@ class TrackBook:
             embeddings=torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, 0),
             tracks=[track.as_record() for track in self._tracks],
             next_id=self._next_id,
-            of_class=[list(pair) for pair in self._of_class.items()],
+            of_class=list(self._of_class.items()),
             frame=self._frame,
             shot_begins=self._shot_begins,
         )
