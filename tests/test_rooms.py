@@ -16,6 +16,7 @@ FLOORS = [
     {"meta_arch"},
     {"speed", "tracking"},
     {"engine", "segmenter"},
+    {"serving"},
     {"public"},
     {"commands"},
     {"__main__", "__init__"},

@@ -123,7 +123,7 @@ class Vocabularies:
         Raises:
             ValueError: if a name is too long for CLIP's text tower.
         """
-        unknown = self._embedder.unknown([*vocabulary.names, *vocabulary.negatives])
+        unknown = self.unknown(vocabulary)
         if unknown:
             logger.warning(
                 "the model was never trained on the words of %s%s; what it finds for them means nothing",
@@ -131,6 +131,10 @@ class Vocabularies:
                 f" and {len(unknown) - 5} more names" if len(unknown) > 5 else "",
             )
         return self._encode(vocabulary, self._seen_flags(vocabulary, None))
+
+    def unknown(self, vocabulary: Vocabulary) -> list[str]:
+        """Names with a word that the model was never trained on; what it finds for them means nothing."""
+        return self._embedder.unknown([*vocabulary.names, *vocabulary.negatives])
 
     def embed(self, names: Sequence[str]) -> Tensor:
         """Names -> (n, E) unit rows on the CPU."""

@@ -1,0 +1,1 @@
+"""One model serves many people: sessions, the HTTP interface and the web page."""
