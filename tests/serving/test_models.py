@@ -78,7 +78,7 @@ def test_a_yaml_file_is_offered_by_its_name_and_writes_no_words_to_the_disk(tmp_
     models = Models([write_tiny_config(tmp_path)])
     assert models.names == ["tiny_convnext"]
     models.words(Vocabulary.from_string("a secret name"))
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "text").exists()
 
 
 def test_only_offered_models_are_asked(models: Models) -> None:
