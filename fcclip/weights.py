@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Begin the names of what MAFT+ and OVRCOAT train of CLIP's image tower.
 TUNED_TRUNK = ("visual.trunk.stem.", "visual.trunk.stages.", "visual.trunk.norm_pre.")
+TEACHER_PREFIXES = ("backbone_t.", "frozen_backbone.")  # a second, frozen CLIP, which their trainings alone use
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
 # Tensors of an FC-CLIP as wide as its CLIP: as the first stage of the image tower, as the embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
@@ -37,9 +38,21 @@ CLIPS = {
 }
 
 
+# Per system a named model of the zoo, and the folder of its configurations.
+MASK_ADAPTER, MASK_ADAPTER_MAFT = "Mask-Adapter on FC-CLIP", "Mask-Adapter on MAFT+"
+CONFIGS = "configs/coco/panoptic-segmentation"
+REMEDIES = {
+    "FC-CLIP": ("fcclip_convnext_large", "fcclip"),
+    MASK_ADAPTER: ("fcclip_convnext_large_mask_adapter", "mask_adapter"),
+    MASK_ADAPTER_MAFT: ("maftp_convnext_large_mask_adapter", "mask_adapter/maftp"),
+    "MAFT+": ("maftp_convnext_large", "maft_plus"),
+    "OVRCOAT": ("ovrcoat_convnext_large", "ovrcoat"),
+}
+
+
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint lacked and what it had too much: both empty, or `missing` is exactly the frozen CLIP."""
+    """What a checkpoint lacked and what it had too much: both empty, or `missing` is what is frozen of the CLIP."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -98,7 +111,7 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         path: a .pth, .pt, .bin or .safetensors file, read as data only; or "zoo:NAME", a model of `fcclip.zoo`.
 
     Returns:
-        What was missing (nothing, or the frozen CLIP) and unexpected (nothing).
+        What was missing (nothing, or what is frozen of the CLIP) and unexpected (nothing).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -114,20 +127,26 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
             f"python -m fcclip convert {path} OUTPUT"
         )
     expected = model.state_dict()
-    state = _drop_stale_constants(state, expected)
+    tuned = tuple(CLIP_PREFIX + prefix for prefix in getattr(model, "tuned_weights", ()))
+    whole = _drop_stale_constants(state, expected)
+    teacher = [key for key in whole if key.startswith(TEACHER_PREFIXES)]
+    state = {key: tensor for key, tensor in whole.items() if not key.startswith(TEACHER_PREFIXES)}
     missing = tuple(key for key in expected if key not in state)
     unexpected = tuple(key for key in state if key not in expected)
     reshaped = [key for key in state if key in expected and state[key].shape != expected[key].shape]
-    clip = {key for key in expected if key.startswith(CLIP_PREFIX)}
     lost = [key for key in missing if not key.startswith(CONSTANT_PREFIX)]
-    if reshaped or unexpected or (lost and set(lost) != clip):
-        reason = _differences(lost, unexpected, reshaped)
-        raise ValueError(f"{path} does not fit this model: {_explain_misfit(state, expected) or reason}")
+    if reshaped or unexpected or (teacher and not tuned) or not _may_lack(lost, expected, tuned):
+        reason = _explain_misfit(whole, expected, tuned) or _differences(lost, unexpected, reshaped)
+        raise ValueError(f"{path} does not fit this model: {reason}")
     _check_types(path, state, expected)
     if lost:
         _check_clip(model, path)
     model.load_state_dict(state, strict=False)
     logger.info("loaded %s%s", path, " (the frozen CLIP was loaded before)" if lost else "")
+    if teacher:
+        logger.info(
+            "left out %d tensors of the frozen teacher (%s), which only training uses", len(teacher), teacher[0]
+        )
     return LoadReport(missing, unexpected)
 
 
@@ -169,30 +188,57 @@ def _drop_stale_constants(state: dict[str, Tensor], expected: dict[str, Any]) ->
     return {key: tensor for key, tensor in state.items() if not is_stale(key)}
 
 
-def _explain_misfit(state: dict[str, Tensor], expected: dict[str, Any]) -> str:
+def _may_lack(lost: Sequence[str], expected: Iterable[str], tuned: tuple[str, ...]) -> bool:
+    """Whether a checkpoint may lack these tensors: those of the frozen CLIP, or of the frozen parts of a tuned one."""
+    clip = {key for key in expected if key.startswith(CLIP_PREFIX)}
+    if tuned:
+        return all(key in clip and not key.startswith(tuned) for key in lost)
+    return not lost or set(lost) == clip
+
+
+def _explain_misfit(state: dict[str, Tensor], expected: dict[str, Any], tuned: tuple[str, ...]) -> str:
     """What a checkpoint is, if it is of a known kind that this model is not; else ""."""
     if any(key.startswith("visual.") for key in state):
         return "it is a CLIP alone; give it as MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS"
-    theirs, ours = _system(state), _system(expected)
+    theirs, ours = _system(state), _system(expected, is_tuned=bool(tuned))
+    name, folder = REMEDIES.get(theirs, ("", ""))
     if theirs != ours and theirs and ours:
-        return f"it is a checkpoint of {theirs}, and the configuration is of {ours}"
-    if theirs != "FC-CLIP" or not {FIRST_STAGE, EMBEDDING, QUERIES} <= state.keys():
+        remedy = f"; use --model {name}, or a file of {CONFIGS}/{folder}" if name else ""
+        return f"it is a checkpoint of {theirs}, and the configuration is of {ours}{remedy}"
+    if tuned and any(key.startswith(tuned) and key not in state for key in expected):
+        return (
+            f"it lacks CLIP's image trunk ({tuned[0]}... and more), which {ours} fine-tunes; take the whole file of "
+            "its authors"
+        )
+    if not name or not {FIRST_STAGE, EMBEDDING, QUERIES} <= state.keys():
         return ""
     trained_with, present = CLIPS.get(_widths(state)), CLIPS.get(_widths(expected), "another CLIP")
     if trained_with and trained_with != present:
         return (
             f"it was trained with the CLIP {trained_with}, and the configuration has {present}; choose the "
-            "configuration of its CLIP (configs/coco/panoptic-segmentation/fcclip)"
+            f"configuration of its CLIP ({CONFIGS}/{folder})"
         )
     if state[QUERIES].shape != expected[QUERIES].shape:
         return f"it has {len(state[QUERIES])} queries; set MODEL.MASK_FORMER.NUM_OBJECT_QUERIES to that"
     return ""
 
 
-def _system(state: dict[str, Any]) -> str:
-    """Which system the tensors are of; "" if that is not known."""
+def _system(state: dict[str, Any], is_tuned: bool = False) -> str:
+    """Which system the tensors are of; "" if that is not known.
+
+    Args:
+        state: names of tensors.
+        is_tuned: they are those of a model whose CLIP is fine-tuned, which their names do not tell.
+    """
+    roots = {key.partition(".")[0] for key in state}
+    if "mask_adapter" in roots:
+        if "sem_seg_head" not in roots:
+            return "Mask-Adapter's first phase, which has no mask generator"
+        return MASK_ADAPTER_MAFT if "cdt" in roots else MASK_ADAPTER
+    if "cdt" in roots:
+        return "MAFT+"
     if POOLING in state:
-        return "FC-CLIP"
+        return "OVRCOAT" if is_tuned or "frozen_backbone" in roots else "FC-CLIP"
     if QUERIES in state:
         return "Mask2Former, which has no CLIP"
     is_zero_shot = any(key.startswith(("decoder.", "decoders.", "descriptor.")) for key in state)

@@ -39,7 +39,7 @@ class PublishedModel:
 
     Attributes:
         name: how it is asked for.
-        system: FC-CLIP, ZegCLIP or Cascade-CLIP.
+        system: FC-CLIP or one of its successors, ZegCLIP or Cascade-CLIP.
         clip: the CLIP that it is built on.
         trained_on: dataset.
         config: its configuration, below `configs_folder()`.

@@ -11,6 +11,7 @@ from fcclip.clip.vit import ENCODERS, LEVEL_PROJECTIONS
 from fcclip.data.mappers import TRAIN_MAPPERS
 from fcclip.files.config_checks import CHOICES, validate
 from fcclip.meta_arch.zero_shot_vocabularies import SETTINGS, ZERO_SHOT_TEMPLATES
+from fcclip.modeling.content_transfer import FORMS
 from fcclip.modeling.deformable.backends import BACKENDS
 from fcclip.modeling.zero_shot.loss import LOSSES
 from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY, tiny_cfg, tiny_model
@@ -71,6 +72,56 @@ def test_training_values_are_the_published_ones() -> None:
     assert list(fcclip.config.CLIP_PIXEL_MEAN) == cfg.MODEL.PIXEL_MEAN
 
 
+def family(name: str) -> fcclip.config.CfgNode:
+    cfg = fcclip.get_cfg()
+    cfg.merge_from_file(str(PUBLISHED_CONFIGS.parent / f"{name}.yaml"))
+    return cfg
+
+
+# alpha, beta, threshold of the adapter's masks, form of the transfer, overlap, least score, queries, classes
+FAMILY = {
+    "mask_adapter/fcclip_convnext_large_eval_ade20k": (0.7, 0.9, 0.5, "", 0.8, 0.0, 250, 133),
+    "mask_adapter/maftp/train_semantic_large_eval_a150": (0.8, 1.0, 0.4, "panoptic", 0.7, 0.0, 100, 171),
+    "mask_adapter/maftp/train_semantic_base_eval_a150": (0.7, 1.0, 0.45, "semantic", 0.7, 0.0, 100, 171),
+    "maft_plus/semantic/eval": (-1, -1, 0.5, "semantic", 0.7, 0.2, 100, 171),
+    "maft_plus/semantic/train_semantic_base": (-1, -1, 0.5, "semantic", 0.7, 0.2, 100, 171),
+    "maft_plus/panoptic/eval": (-1, -1, 0.5, "panoptic", 0.7, 0.2, 100, 133),
+    "ovrcoat/ovrcoat_convnext_large_eval_ade20k": (0.4, 0.8, 0.5, "", 0.7, 0.0, 250, 133),
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_values_of_the_successors_are_the_published_ones(name: str) -> None:
+    cfg = family(name)
+    node, mask_former = cfg.MODEL, cfg.MODEL.MASK_FORMER
+    assert FAMILY[name] == (
+        node.FC_CLIP.GEOMETRIC_ENSEMBLE_ALPHA,
+        node.FC_CLIP.GEOMETRIC_ENSEMBLE_BETA,
+        node.MASK_ADAPTER.MASK_THRESHOLD,
+        node.MAFT_PLUS.TRANSFER_FORM,
+        mask_former.TEST.OVERLAP_THRESHOLD,
+        mask_former.TEST.OBJECT_MASK_THRESHOLD,
+        mask_former.NUM_OBJECT_QUERIES,
+        node.SEM_SEG_HEAD.NUM_CLASSES,
+    )
+    folder, adapted = name.partition("/")[0], name.startswith("mask_adapter")
+    assert ("MASKAdapterHead" if adapted else "") == node.MASK_ADAPTER.NAME
+    assert ((896, 896) if adapted else (800, 1333)) == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    if folder == "ovrcoat":
+        assert node.META_ARCHITECTURE == "OVRCOAT"
+    else:
+        assert ("MAFT_Plus" if node.MAFT_PLUS.TRANSFER_FORM else "FCCLIP") == node.META_ARCHITECTURE
+    assert (0.5 if folder == "ovrcoat" else 0.0) == node.OVRCOAT.CLIP_TRUST_WEIGHT
+
+
+@pytest.mark.parametrize("name", ["a847", "pc59", "pc459", "pas20", "coco"])
+def test_adapter_configs_differ_from_those_of_fcclip_in_the_same_values_for_every_set(name: str) -> None:
+    plain, adapted = load(name), family(f"mask_adapter/fcclip_convnext_large_eval_{name}")
+    assert adapted.DATASETS == plain.DATASETS
+    assert adapted.MODEL.MASK_FORMER == plain.MODEL.MASK_FORMER
+    assert (adapted.MODEL.MASK_ADAPTER.NAME, adapted.INPUT.MIN_SIZE_TEST) == ("MASKAdapterHead", 896)
+
+
 def test_keys_are_added_as_in_published_scripts() -> None:
     cfg = detectron2_cfg()
     add_deeplab_config(cfg)
@@ -111,6 +162,7 @@ def test_every_configuration_of_the_project_is_valid(path: Path) -> None:
 
 def test_choices_are_what_the_code_knows() -> None:
     assert set(CHOICES["INPUT.DATASET_MAPPER_NAME"]) == {*TRAIN_MAPPERS, "detectron2"}
+    assert set(CHOICES["MODEL.MAFT_PLUS.TRANSFER_FORM"]) == {"", *FORMS}
     assert set(CHOICES["MODEL.SEM_SEG_HEAD.DEFORMABLE_ATTENTION"]) == set(BACKENDS)
     assert set(CHOICES["MODEL.ZERO_SHOT.ENCODER"]) == set(ENCODERS)
     assert set(CHOICES["MODEL.ZERO_SHOT.LEVEL_PROJECTION"]) == set(LEVEL_PROJECTIONS)
@@ -136,6 +188,8 @@ def test_choices_are_refused_by_name(key: str) -> None:
         ("MODEL.MASK_FORMER.NHEADS", -4, "at least 1"),
         ("MODEL.MASK_FORMER.NHEADS", 7, "is not a multiple of NHEADS, 7"),
         ("MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", -1, "at least 1"),
+        ("MODEL.MASK_ADAPTER.NAME", "nope", "choose one of .*MASKAdapterHead"),
+        ("MODEL.OVRCOAT.CLIP_TRUST_WEIGHT", 2.0, "is 2.0; it must be from 0 to 1"),
         ("MODEL.PIXEL_STD", [1, 1], "three numbers"),
         ("MODEL.PIXEL_STD", [1, 0, 1], "above 0"),
         ("MODEL.PIXEL_MEAN", [], "three numbers"),

@@ -171,3 +171,75 @@ def test_another_checkpoint_is_named_for_what_it_is(tmp_path, state, change, mes
     torch.save(change(dict(state)), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=rf"other\.pth does not fit this model: {message}"):
         load_weights(tiny_model(seed=1), tmp_path / "other.pth")
+
+
+TRUNK = f"{CLIP_PREFIX}visual.trunk."
+MAFT = {"MODEL__META_ARCHITECTURE": "MAFT_Plus", "MODEL__cdt_params": [32, 4]}
+ADAPTER = {"MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead", "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16}
+OVRCOAT = {"MODEL__META_ARCHITECTURE": "OVRCOAT"}
+
+
+@pytest.fixture(scope="module")
+def family() -> dict[str, dict[str, torch.Tensor]]:
+    """State dicts of every system as its authors save it."""
+    options = {"adapter": ADAPTER, "maft": MAFT, "adapter on maft": {**MAFT, **ADAPTER}, "ovrcoat": OVRCOAT}
+    states = {name: dict(tiny_model(seed=9, **option).state_dict()) for name, option in options.items()}
+    for name, teacher in (("maft", "backbone_t."), ("ovrcoat", "frozen_backbone.")):
+        clip = {key for key in states[name] if key.startswith(CLIP_PREFIX)}
+        states[name] |= {key.replace("backbone.", teacher, 1): torch.zeros(1) for key in clip}
+    return states
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("adapter", ADAPTER), ("maft", MAFT), ("adapter on maft", {**MAFT, **ADAPTER}), ("ovrcoat", OVRCOAT)],
+)
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_files_of_successors_load_flat_and_nested_and_the_teacher_is_left_out(
+    tmp_path, family, caplog, name, option, is_nested
+) -> None:
+    state = family[name]
+    torch.save({"model": state} if is_nested else state, tmp_path / "file.pth")
+    model = unloaded(**option)
+    with caplog.at_level("INFO"):
+        load_weights(model, tmp_path / "file.pth")
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
+    assert not model.uses_random_weights
+    assert ("tensors of the frozen teacher" in caplog.text) == (name in ("maft", "ovrcoat"))
+
+
+def test_frozen_parts_may_come_from_clip_but_the_tuned_trunk_may_not(tmp_path, family) -> None:
+    state = {key: tensor for key, tensor in family["maft"].items() if not key.startswith("backbone_t.")}
+    clip = {key.removeprefix(CLIP_PREFIX): tensor for key, tensor in state.items() if key.startswith(CLIP_PREFIX)}
+    torch.save(clip, tmp_path / "clip.pt")
+    with_trunk = {**head_of(state), **{key: 2 * tensor for key, tensor in state.items() if key.startswith(TRUNK)}}
+    torch.save(with_trunk, tmp_path / "trunk.pth")
+    torch.save(head_of(state), tmp_path / "head.pth")
+    options = {**MAFT, "MODEL__FC_CLIP__CLIP_PRETRAINED_WEIGHTS": str(tmp_path / "clip.pt")}
+    model = unloaded(**options, MODEL__WEIGHTS=str(tmp_path / "trunk.pth"))
+    load_weights(model, tmp_path / "trunk.pth")
+    assert all(torch.equal(t, with_trunk.get(key, state[key])) for key, t in model.state_dict().items())
+    assert not model.uses_random_weights
+    with pytest.raises(ValueError, match=r"lacks CLIP's image trunk .* which MAFT\+ fine-tunes; take the whole file"):
+        load_weights(unloaded(**options), tmp_path / "head.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        (
+            "adapter",
+            {},
+            "of Mask-Adapter on FC-CLIP, .* of FC-CLIP; use --model fcclip_convnext_large_mask_adapter",
+        ),
+        ("maft", {}, r"of MAFT\+, .* of FC-CLIP; use --model maftp_convnext_large, or .*maft_plus"),
+        ("ovrcoat", {}, "of OVRCOAT, .* of FC-CLIP; use --model ovrcoat_convnext_large, or .*ovrcoat"),
+        ("adapter on maft", ADAPTER, r"of Mask-Adapter on MAFT\+, and the configuration is of Mask-Adapter on FC-CLIP"),
+        ("adapter", MAFT, r"of Mask-Adapter on FC-CLIP, and the configuration is of MAFT\+"),
+        ("plain", OVRCOAT, "of FC-CLIP, and the configuration is of OVRCOAT; use --model fcclip_convnext_large, or"),
+    ],
+)
+def test_a_file_of_another_system_is_named_for_what_it_is(tmp_path, family, state, name, option, message) -> None:
+    torch.save(family.get(name, head_of(state)), tmp_path / "file.pth")
+    with pytest.raises(ValueError, match=f"it is a checkpoint {message}"):
+        load_weights(unloaded(**option), tmp_path / "file.pth")

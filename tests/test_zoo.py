@@ -15,13 +15,21 @@ from fcclip import get_cfg, load_weights, zoo
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.files.download import DownloadError
 from fcclip.files.folders import configs_folder
-from fcclip.files.sources import DriveSource
+from fcclip.files.sources import read_source
 from fcclip.mmseg.keys import to_published
 from fcclip.zoo import find_pretrained, published_models, resolve_weights, weights_folder
 from tests.files.drive import Drive, replace_transport
 from tests.shared import SHARED, needs_shared
 from tests.tiny import tiny_cfg, tiny_model
 from tests.zero_shot import zero_shot_model
+
+ARCHITECTURES = {
+    "FC-CLIP": "FCCLIP",
+    "Mask-Adapter on FC-CLIP": "FCCLIP",
+    "Mask-Adapter on MAFT+": "MAFT_Plus",
+    "MAFT+": "MAFT_Plus",
+    "OVRCOAT": "OVRCOAT",
+}
 
 
 @pytest.fixture
@@ -83,12 +91,13 @@ def drive(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Drive:
 def test_every_published_model_has_a_configuration_sources_and_a_licence() -> None:
     models = published_models()
     assert next(iter(models)) == "fcclip_convnext_large"
-    assert {model.system for model in models.values()} == {"FC-CLIP", "ZegCLIP", "Cascade-CLIP"}
+    assert {model.system for model in models.values()} == {*ARCHITECTURES, "ZegCLIP", "Cascade-CLIP"}
     for name, model in models.items():
         cfg = get_cfg()
         cfg.merge_from_file(str(configs_folder() / model.config))
-        assert {"FC-CLIP": "FCCLIP"}.get(model.system, model.system.replace("-", "")) == cfg.MODEL.META_ARCHITECTURE
-        if model.system == "FC-CLIP":
+        assert ARCHITECTURES.get(model.system, model.system.replace("-", "")) == cfg.MODEL.META_ARCHITECTURE
+        assert bool(cfg.MODEL.MASK_ADAPTER.NAME) == model.system.startswith("Mask-Adapter")
+        if model.system in ARCHITECTURES:
             clip = cfg.MODEL.FC_CLIP
             assert open_clip.get_model_config(clip.CLIP_MODEL_NAME)["embed_dim"] == clip.EMBED_DIM
             assert clip.CLIP_PRETRAINED_WEIGHTS in open_clip.list_pretrained_tags_by_model(clip.CLIP_MODEL_NAME)
@@ -101,11 +110,11 @@ def test_every_published_model_has_a_configuration_sources_and_a_licence() -> No
 def test_every_runnable_checkpoint_of_the_recorded_facts_is_there() -> None:
     for row in json.loads((SHARED / "facts/checkpoints.json").read_text())["checkpoints"]:
         model = published_models().get(row["name"])
-        if row["system"] not in ("FC-CLIP", "ZegCLIP"):
+        if row["system"] not in (*ARCHITECTURES, "ZegCLIP"):
             assert model is None
             continue
         assert model is not None
-        assert [source.address for source in model.sources] == [DriveSource(row["sources"][0]["id"]).address]
+        assert model.sources == tuple(read_source(source) for source in row["sources"])
         assert model.expected.digest == (row["sha256"] and f"sha256:{row['sha256']}")
         assert model.licence == row["licence"]
         for key, value in row.get("published", {}).items():

@@ -17,7 +17,7 @@ from fcclip.clip.loading import load_clip
 from fcclip.clip.paged_weights import PagedWeights
 from fcclip.clip.text_tower import embedding_width, encode_text, text_parameters, text_tower, text_weights
 from fcclip.files.cache import TextCache
-from fcclip.files.checkpoints import CLIP_PREFIX, holds_prefix
+from fcclip.files.checkpoints import TEXT_TOWER_PREFIXES, holds_prefix
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.files.folders import cache_directory
 from fcclip.files.schemes import locate_weights
@@ -29,13 +29,14 @@ logger = logging.getLogger(__name__)
 class ClipBackbone(Backbone):
     """A CLIP of open_clip, frozen: its text tower embeds names; subclasses read its image tower.
 
-    The CLIP is MODEL.FC_CLIP.CLIP_MODEL_NAME with CLIP_PRETRAINED_WEIGHTS, unless MODEL.WEIGHTS holds one.
+    The CLIP is MODEL.FC_CLIP.CLIP_MODEL_NAME with CLIP_PRETRAINED_WEIGHTS, unless MODEL.WEIGHTS holds all of one.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         node = cfg.MODEL.FC_CLIP
-        in_checkpoint = bool(cfg.MODEL.WEIGHTS) and holds_prefix(locate_weights(cfg.MODEL.WEIGHTS), CLIP_PREFIX)
+        weights = cfg.MODEL.WEIGHTS
+        in_checkpoint = bool(weights) and holds_prefix(locate_weights(weights), TEXT_TOWER_PREFIXES)
         loaded = load_clip(node.CLIP_MODEL_NAME, "" if in_checkpoint else node.CLIP_PRETRAINED_WEIGHTS)
         self.model_name = node.CLIP_MODEL_NAME
         self.clip_model: Any = loaded.model.requires_grad_(False).eval()

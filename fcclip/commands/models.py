@@ -32,14 +32,16 @@ _PAGE = """\
 Checkpoints that their authors published and this package runs. Each is fetched when its name is first asked for, into
 the folder `weights` of the cache folder, and checked; `python -m fcclip models` lists what is here. The figures are
 those that the authors publish, not measurements of this project. Published figures of FC-CLIP need the published lists
-of class names: `MODEL.FC_CLIP.VOCABULARY_DIR published`. None of the addresses could be tried where this page was
-written.
+of class names: `MODEL.FC_CLIP.VOCABULARY_DIR published`. Mask-Adapter, MAFT+ and OVRCOAT are FC-CLIP's successors
+([docs/family.md](docs/family.md)); PQ of MAFT+ beyond ADE20K is as OVRCOAT's authors measured it. None of the addresses
+could be tried where this page was written.
 
 {table}
 
 Cascade-CLIP's checkpoints are on Baidu, where no program can fetch them: save the file as
 `weights/published/NAME.pth` in the cache folder, and it is converted at the first use. Those of ZegCLIP are converted
-after they were fetched. FC-CLIP's lack the frozen CLIP, which open_clip fetches.
+after they were fetched. FC-CLIP's lack the frozen CLIP, which open_clip fetches; the successors' hold a CLIP, which
+MAFT+ and OVRCOAT fine-tuned.
 
 Besides, three small models of a rendered world come with the package ([docs/panoshapes.md](docs/panoshapes.md)):
 `panoshapes`, an FC-CLIP, `zegclip_small` and `cascade_clip_small`.
@@ -102,7 +104,7 @@ def figures(published: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _command(model: PublishedModel) -> str:
-    if model.system == "FC-CLIP":
+    if not model.config.startswith("zero_shot/"):
         return f'`python -m fcclip segment photo.jpg --output out.png --vocabulary "cat; sofa" --model {model.name}`'
     return f"`python train_net.py --eval-only --config-file configs/{model.config} MODEL.WEIGHTS zoo:{model.name}`"
 

@@ -20,6 +20,8 @@ from fcclip.files.packed_weights import unpack_rows
 from fcclip.files.torchscript import read_torchscript_state
 
 CLIP_PREFIX = "backbone.clip_model."  # of the names of the CLIP's weights in those of a model
+# Of CLIP's text tower there: a file that holds the image trunk alone, or nothing of CLIP, has none of these.
+TEXT_TOWER_PREFIXES = (f"{CLIP_PREFIX}token_embedding", f"{CLIP_PREFIX}text.")
 CLIP_FINGERPRINT = "clip_fingerprint"  # entry of a training's checkpoints: of the frozen CLIP, which they lack
 WRAPPERS = ("model", "state_dict")  # keys under which trainers keep the weights
 PREFIXES = ("module.", "_orig_mod.")  # in front of all names: of DistributedDataParallel, of torch.compile
@@ -86,8 +88,8 @@ def read_checkpoint(path: str | Path) -> Any:
         raise _damaged(path, error) from None
 
 
-def holds_prefix(path: str | Path, prefix: str) -> bool:
-    """Whether a weight file has a tensor whose name starts with `prefix`.
+def holds_prefix(path: str | Path, prefix: str | tuple[str, ...]) -> bool:
+    """Whether a weight file has a tensor whose name starts with `prefix`, or with one of several.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from fcclip import zoo
 from fcclip.__main__ import main
 from fcclip.commands import segment, segmenting, video
 from fcclip.commands.options import DEFAULT_MODEL
 from fcclip.files.video import VideoReader
+from fcclip.zoo import published_models, weights_folder
 from tests.integration.test_demo import write_video
-from tests.tiny import write_tiny_config
+from tests.seeded import seed_by_name
+from tests.tiny import tiny_model, write_tiny_config
 
 NAMES = ("--vocabulary", "red star; grass=stuff")
 
@@ -107,3 +111,22 @@ def test_formats_of_a_video_and_without_a_folder(tmp_path: Path, capsys: pytest.
     assert sorted(path.name for path in folder.iterdir()) == ["000001.png", "000002.png"]
     assert video.main([*words, "--output", str(tmp_path / "out.mp4")]) == 2
     assert "name a folder with --output" in capsys.readouterr().err
+
+
+def test_a_named_successor_with_its_file(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of Mask-Adapter as it is published, but tiny: nested, with the whole CLIP."""
+    name = "fcclip_convnext_large_mask_adapter"
+    options = {"MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead", "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16}
+    config = tmp_path / published_models()[name].config
+    config.parent.mkdir(parents=True)
+    write_tiny_config(tmp_path, **options, MODEL__FC_CLIP__ALLOW_RANDOM_WEIGHTS=False).rename(config)
+    monkeypatch.setattr(zoo, "configs_folder", lambda: tmp_path)
+    monkeypatch.setenv("FCCLIP_CACHE", str(tmp_path / "cache"))
+    weights_folder().mkdir(parents=True)
+    model = tiny_model(**options)
+    seed_by_name(model)
+    torch.save({"model": model.state_dict()}, weights_folder() / f"{name}.pth")
+    output = tmp_path / "out.png"
+    words = ["--vocabulary", "cat; sky=stuff"]
+    assert main(["segment", str(image), "--output", str(output), "--model", name, *words, "--device", "cpu"]) == 0
+    assert output.is_file()

@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fcclip.clip.base import CLIP_PREFIX
 from fcclip.clip.loading import LoadedClip, load_clip
 from fcclip.clip.text_tower import encode_text, text_parameters, text_tower
 from fcclip.data.panoshapes.batches import PairBatch, Plan
@@ -28,7 +27,7 @@ from fcclip.engine.contrastive.token_rows import TokenRows
 from fcclip.engine.contrastive.traces import prepare_vit, trace_loss
 from fcclip.engine.rng import seeded_rng
 from fcclip.files.atomic import atomic_path
-from fcclip.files.checkpoints import read_state_dict
+from fcclip.files.checkpoints import CLIP_PREFIX, read_state_dict
 
 logger = logging.getLogger(__name__)
 
