@@ -18,6 +18,7 @@ FLOORS = [
     {"engine", "segmenter"},
     {"serving"},
     {"public"},
+    {"serving"},
     {"commands"},
     {"__main__", "__init__"},
 ]

@@ -40,6 +40,15 @@ def draw_result(result: Result, style: DrawStyle) -> np.ndarray:
     return picture
 
 
+def drawn_regions(result: Result, style: DrawStyle) -> tuple[np.ndarray, list[Region]]:
+    """What `draw_result` paints: an (H, W) map, and of its values the colours and labels.
+
+    Raises:
+        ValueError: the result lacks the view, or the style names a class that it has not.
+    """
+    return _Painter(result, style).regions()
+
+
 @dataclass
 class _Painter:
     """Decides the colours and the names of a picture.

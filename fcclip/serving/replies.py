@@ -1,0 +1,236 @@
+"""What the page says and shows after every click; whatever goes wrong becomes a sentence on it."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from weakref import ReferenceType, ref
+
+import gradio as gr
+import numpy as np
+
+from fcclip.drawing.style import DrawStyle, View
+from fcclip.files.images import read_image
+from fcclip.formats.masks import choose_view
+from fcclip.segmentation import Segmentation
+from fcclip.serving.downloads import make_download, plain_name
+from fcclip.serving.examples import Example
+from fcclip.serving.sessions import Session, Sessions
+from fcclip.serving.shown import shown_result
+from fcclip.vocabulary import Vocabulary
+
+LONGEST_NAMES = 20_000  # characters
+FAILED = "Something went wrong on the server, and is written in its log. Try again, or take another picture."
+NOT_YET = "There is no result yet; drop a picture, type names and press Find."
+NO_PICTURE = "There is no picture yet; drop one, or take an example."
+EXPIRED = "This result was let go after a long time; press Find again."
+GONE = "The picture is no longer on the server; drop it again."
+
+logger = logging.getLogger(__name__)
+Message = dict[str, Any]  # `text` and `error`, for `showMessage` of page.js
+CLEAR: Message = {"text": "", "error": False}
+ENCODING: Message = {
+    "text": "Encoding the picture, once. Other names are then answered from what is encoded …",
+    "error": False,
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a tab of a browser has asked.
+
+    Attributes:
+        session: the session whose picture was encoded; a name only, so that a tab keeps nothing alive.
+        path: of the picture.
+        model: that encoded it.
+        first: seconds of the first answer, with the encoding.
+        names: last asked.
+    """
+
+    session: ReferenceType[Session]
+    path: str
+    model: str
+    first: float
+    names: str
+
+    def is_about(self, session: Session, path: str | None, model: str) -> bool:
+        """Whether the session still has this picture, encoded by this model."""
+        return self.session() is session and (self.path, self.model) == (path, model)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was chosen of the looks; `of` takes the values in the order of the page."""
+
+    style: DrawStyle
+    least: float
+
+    @classmethod
+    def of(cls, view: View, opacity: float, least: float, labels: bool, outlines: bool, color_blind: bool) -> Look:
+        style = DrawStyle(
+            alpha=opacity,
+            view=view,
+            labels="on" if labels else "none",
+            outlines=outlines,
+            palette="color-blind" if color_blind else "names",
+        )
+        return cls(style, least)
+
+
+class Replies:
+    """Answers clicks, each in the session of the tab that it comes from.
+
+    Args:
+        sessions: keep the picture of every user.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def run(
+        self, request: gr.Request, seen: Seen | None, path: str | None, names: str, model: str, *look: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """Encode the picture, unless it is the one of before, and look for names: result, note, status and `seen`."""
+        try:
+            note = _say(Vocabulary.from_string(names[:LONGEST_NAMES]).describe())
+        except ValueError as error:
+            yield gr.skip(), _tell(error), CLEAR, gr.skip()
+            return
+        try:
+            session = self._sessions.get(_key(request))
+            if seen is None or not seen.is_about(session, path, model):
+                image = _read(path)
+                yield gr.skip(), note, ENCODING, gr.skip()
+                encoding = session.show(image, model)
+                answer = session.ask(names)
+                seen = Seen(ref(session), str(path), model, encoding + answer.seconds, names)
+                times = f"First answer {_seconds(seen.first)}, with {_seconds(encoding)} to encode the picture."
+            else:
+                answer = session.ask(names)
+                seen = replace(seen, names=names)
+                times = f"First answer {_seconds(seen.first)}; these names {_seconds(answer.seconds)}, "
+                times += "from the encoded picture."
+            shown, remark = _show(answer.segmentation, Look.of(*look))
+            yield shown, note, _say(times + remark), seen
+        except Exception as error:
+            yield gr.skip(), note, _tell(error), gr.skip()
+
+    def redraw(self, request: gr.Request, seen: Seen | None, *look: Any) -> tuple[Any, ...]:
+        """The result with other looks, and a status; nothing before there is a result."""
+        if seen is None:
+            return gr.skip(), gr.skip()
+        try:
+            shown, remark = _show(self._again(request, seen), Look.of(*look))
+            return shown, _say(remark.strip()) if remark else gr.skip()
+        except Exception as error:
+            return gr.skip(), _tell(error)
+
+    def download(self, kind: str) -> Callable[..., tuple[Any, ...]]:
+        """What a button does that gives a file: the file for `saveFile` of page.js, and a status."""
+
+        def reply(request: gr.Request, seen: Seen | None, *look: Any) -> tuple[Any, ...]:
+            if seen is None:
+                return gr.skip(), _tell(ValueError(NOT_YET))
+            try:
+                chosen = Look.of(*look)
+                result = self._again(request, seen).above(chosen.least)
+                style = replace(chosen.style, view=_view_of(result, chosen.style.view))
+                file = make_download(result, style, kind, plain_name(seen.path))
+            except Exception as error:
+                return gr.skip(), _tell(error)
+            content = {"name": file.name, "type": file.type, "data": base64.b64encode(file.data).decode()}
+            return content, _say(f"{file.name} is ready, {len(file.data) / 1000:,.0f} kB.")
+
+        return reply
+
+    def check(self, path: str | None) -> tuple[Any, ...]:
+        """What a new picture does: the old result goes, and a file that is no picture is told of at once."""
+        try:
+            height, width = _read(path).shape[:2]
+            status = _say(f"A picture of {width} x {height} pixels.")
+        except Exception as error:
+            status = _tell(error)
+        return None, CLEAR, status, None
+
+    def clear(self) -> tuple[Any, ...]:
+        """No picture, no result."""
+        return None, CLEAR, CLEAR, None
+
+    def take(self, example: Example) -> Callable[[], tuple[Any, ...]]:
+        """What the button of an example does: its picture and its names."""
+        return lambda: (example.render(), example.names, *self.clear())
+
+    def leave(self, request: gr.Request) -> None:
+        """Let the session of a tab go that was closed."""
+        self._sessions.drop(_key(request))
+
+    def _again(self, request: gr.Request, seen: Seen) -> Segmentation:
+        """The last answer of a tab.
+
+        Raises:
+            ValueError: its session was let go.
+        """
+        session = self._sessions.get(_key(request))
+        if seen.session() is not session:
+            raise ValueError(EXPIRED)
+        return session.ask(seen.names).segmentation
+
+
+def _key(request: gr.Request) -> str:
+    """The name of a tab's session; gradio makes a new one whenever the page is loaded."""
+    return str(request.session_hash)
+
+
+def _read(path: str | None) -> np.ndarray:
+    """The picture that a user gave.
+
+    Raises:
+        ValueError: there is none, or it is no picture; without the server's own path.
+    """
+    if not path:
+        raise ValueError(NO_PICTURE)
+    try:
+        return read_image(path)
+    except FileNotFoundError:
+        raise ValueError(GONE) from None
+    except ValueError as error:
+        reason = str(error).replace(str(path), Path(path).name).split(": cannot identify")[0]
+        raise ValueError(f"{reason}; take a PNG, JPEG, WebP, GIF, BMP or TIFF.") from None
+
+
+def _show(result: Segmentation, look: Look) -> tuple[dict[str, Any], str]:
+    """What page.js shows of a result, and a remark if it is not the view that was chosen."""
+    view = _view_of(result, look.style.view)
+    remark = (
+        "" if view == look.style.view else f" This model gives no {look.style.view} result; the {view} one is shown."
+    )
+    return shown_result(result.above(look.least), replace(look.style, view=view)), remark
+
+
+def _view_of(result: Segmentation, wanted: View | None) -> View:
+    """The view that is wanted, or the first that there is."""
+    try:
+        return choose_view(result, wanted)
+    except ValueError:
+        return choose_view(result, None)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 1 else f"{value:.2f} s" if value >= 0.01 else f"{1000 * value:.1f} ms"
+
+
+def _say(text: str) -> Message:
+    return {"text": text, "error": False}
+
+
+def _tell(error: Exception) -> Message:
+    """An error as a sentence: what a user can mend in its own words, anything else in the log."""
+    if not isinstance(error, ValueError):
+        logger.error("a reply of the page failed", exc_info=error)
+        return {"text": FAILED, "error": True}
+    text = str(error)
+    return {"text": text[:1].upper() + text[1:], "error": True}
