@@ -18,7 +18,7 @@ def close_doors(blocks: gr.Blocks) -> None:
         blocks: a page that was mounted.
     """
     blocks.has_launched = True
-    processing_utils.async_ssrf_protected_download = _refuse  # type: ignore[assignment]
+    processing_utils.async_ssrf_protected_download = _refuse
 
 
 async def _refuse(url: str, *_: Any, **__: Any) -> NoReturn:
@@ -31,4 +31,4 @@ def keep_as_uploaded(picture: gr.Image) -> None:
     def path_of(payload: Any) -> str | None:
         return payload.path if payload else None
 
-    picture.preprocess = path_of  # a subclass would make gradio write a file beside it
+    picture.preprocess = path_of  # type: ignore[method-assign]  # gradio writes files beside the code of subclasses

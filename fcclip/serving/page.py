@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from fcclip.drawing.style import DEFAULT_STYLE
 from fcclip.serving.closed import close_doors, keep_as_uploaded
 from fcclip.serving.downloads import DOWNLOADS
 from fcclip.serving.examples import EXAMPLES
-from fcclip.serving.replies import LONGEST_NAMES, Replies
+from fcclip.serving.replies import Replies
 from fcclip.serving.sessions import Sessions
 
 HERE = Path(__file__).parent
@@ -37,7 +36,6 @@ GRAMMAR = "Classes between “;”, synonyms between “,”. “=stuff” after
 def mount_page(
     app: fastapi.FastAPI,
     sessions: Sessions,
-    models: Sequence[str],
     path: str = "/",
     max_upload: int | None = None,
     queue: int | None = None,
@@ -47,7 +45,7 @@ def mount_page(
 
     Args:
         app: gets it.
-        sessions, models, queue: see `build_page`.
+        sessions, queue: see `build_page`.
         path: the address of the page.
         max_upload: bytes of the largest picture that is taken; None for any.
         root_path: the address under which a proxy shows the application.
@@ -55,7 +53,7 @@ def mount_page(
     Returns:
         The page.
     """
-    blocks = build_page(sessions, models, queue)
+    blocks = build_page(sessions, queue)
     gr.mount_gradio_app(
         app,
         blocks,
@@ -76,12 +74,11 @@ def mount_page(
     return blocks
 
 
-def build_page(sessions: Sessions, models: Sequence[str], queue: int | None = None) -> gr.Blocks:
+def build_page(sessions: Sessions, queue: int | None = None) -> gr.Blocks:
     """The page, for `mount_page`.
 
     Args:
-        sessions: keep the picture of every user.
-        models: names of models to choose from; the first is chosen.
+        sessions: keep the picture of every user, and say which models there are and how much may be asked.
         queue: the most calls that wait; None for any number.
     """
     replies = Replies(sessions)
@@ -89,7 +86,7 @@ def build_page(sessions: Sessions, models: Sequence[str], queue: int | None = No
         gr.Markdown(HEAD)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
-                question = _question(models)
+                question = _question(sessions)
             with gr.Column(scale=3, min_width=320):
                 answer = _answer()
         _connect(replies, question, answer)
@@ -121,7 +118,7 @@ class _Answer:
     downloads: list[gr.Button]
 
 
-def _question(models: Sequence[str]) -> _Question:
+def _question(sessions: Sessions) -> _Question:
     picture = gr.Image(
         label="Picture",
         type="filepath",
@@ -142,11 +139,12 @@ def _question(models: Sequence[str]) -> _Question:
         placeholder="cat,kitten; sofa; wall=stuff",
         lines=1,
         max_lines=4,
-        max_length=LONGEST_NAMES,
+        max_length=sessions.limits.letters,
         elem_id="fc-names",
     )
     note = _part("fc-note", MESSAGE, 'showMessage(element, props, watch, "alert")')
-    model = gr.Dropdown(list(models), value=models[0], label="Model", visible=len(models) > 1, elem_id="fc-model")
+    models = sessions.models.names
+    model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1, elem_id="fc-model")
     run = gr.Button("Find", variant="primary", elem_id="fc-run")
     status = _part("fc-status", MESSAGE, 'showMessage(element, props, watch, "status")')
     return _Question(picture, examples, names, note, model, run, status)

@@ -8,22 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from weakref import ReferenceType, ref
 
 import gradio as gr
 import numpy as np
 
 from fcclip.drawing.style import DrawStyle, View
-from fcclip.files.images import read_image
+from fcclip.files.images import ImageTooLargeError, read_image
 from fcclip.formats.masks import choose_view
 from fcclip.segmentation import Segmentation
 from fcclip.serving.downloads import make_download, plain_name
 from fcclip.serving.examples import Example
-from fcclip.serving.sessions import Session, Sessions
+from fcclip.serving.sessions import Answer, NoPictureError, Sessions
 from fcclip.serving.shown import shown_result
-from fcclip.vocabulary import Vocabulary
 
-LONGEST_NAMES = 20_000  # characters
 FAILED = "Something went wrong on the server, and is written in its log. Try again, or take another picture."
 NOT_YET = "There is no result yet; drop a picture, type names and press Find."
 NO_PICTURE = "There is no picture yet; drop one, or take an example."
@@ -44,22 +41,16 @@ class Seen:
     """What a tab of a browser has asked.
 
     Attributes:
-        session: the session whose picture was encoded; a name only, so that a tab keeps nothing alive.
         path: of the picture.
         model: that encoded it.
         first: seconds of the first answer, with the encoding.
         names: last asked.
     """
 
-    session: ReferenceType[Session]
     path: str
     model: str
     first: float
     names: str
-
-    def is_about(self, session: Session, path: str | None, model: str) -> bool:
-        """Whether the session still has this picture, encoded by this model."""
-        return self.session() is session and (self.path, self.model) == (path, model)
 
 
 @dataclass(frozen=True)
@@ -96,26 +87,23 @@ class Replies:
     ) -> Iterator[tuple[Any, ...]]:
         """Encode the picture, unless it is the one of before, and look for names: result, note, status and `seen`."""
         try:
-            note = _say(Vocabulary.from_string(names[:LONGEST_NAMES]).describe())
+            note = _say(self._sessions.limits.read_names(names).describe())
         except ValueError as error:
             yield gr.skip(), _tell(error), CLEAR, gr.skip()
             return
         try:
             session = self._sessions.get(_key(request))
-            if seen is None or not seen.is_about(session, path, model):
-                image = _read(path)
+            encoding = 0.0
+            if seen is None or session.image is None or (seen.path, seen.model) != (path, model):
+                image = self._read(path)
                 yield gr.skip(), note, ENCODING, gr.skip()
                 encoding = session.show(image, model)
-                answer = session.ask(names)
-                seen = Seen(ref(session), str(path), model, encoding + answer.seconds, names)
-                times = f"First answer {_seconds(seen.first)}, with {_seconds(encoding)} to encode the picture."
-            else:
-                answer = session.ask(names)
-                seen = replace(seen, names=names)
-                times = f"First answer {_seconds(seen.first)}; these names {_seconds(answer.seconds)}, "
-                times += "from the encoded picture."
+            answer = session.ask(names, model)
+            if encoding or seen is None:
+                seen = Seen(str(path), model, encoding + answer.seconds, names)
             shown, remark = _show(answer.segmentation, Look.of(*look))
-            yield shown, note, _say(times + remark), seen
+            status = _say(_times(seen.first, encoding, answer) + remark)
+            yield shown, _warn(note, answer.unknown), status, replace(seen, names=names)
         except Exception as error:
             yield gr.skip(), note, _tell(error), gr.skip()
 
@@ -150,7 +138,7 @@ class Replies:
     def check(self, path: str | None) -> tuple[Any, ...]:
         """What a new picture does: the old result goes, and a file that is no picture is told of at once."""
         try:
-            height, width = _read(path).shape[:2]
+            height, width = self._read(path).shape[:2]
             status = _say(f"A picture of {width} x {height} pixels.")
         except Exception as error:
             status = _tell(error)
@@ -166,7 +154,7 @@ class Replies:
 
     def leave(self, request: gr.Request) -> None:
         """Let the session of a tab go that was closed."""
-        self._sessions.drop(_key(request))
+        self._sessions.close(_key(request))
 
     def _again(self, request: gr.Request, seen: Seen) -> Segmentation:
         """The last answer of a tab.
@@ -174,10 +162,30 @@ class Replies:
         Raises:
             ValueError: its session was let go.
         """
-        session = self._sessions.get(_key(request))
-        if seen.session() is not session:
-            raise ValueError(EXPIRED)
-        return session.ask(seen.names).segmentation
+        try:
+            return self._sessions.get(_key(request)).ask(seen.names, seen.model).segmentation
+        except NoPictureError:
+            raise ValueError(EXPIRED) from None
+
+    def _read(self, path: str | None) -> np.ndarray:
+        """The picture that a user gave.
+
+        Raises:
+            ValueError: there is none, or it is no picture or too large; without the server's own path.
+        """
+        if not path:
+            raise ValueError(NO_PICTURE)
+        try:
+            image = read_image(path)
+        except FileNotFoundError:
+            raise ValueError(GONE) from None
+        except ImageTooLargeError as error:
+            raise ValueError(_without_path(error, path)) from None
+        except ValueError as error:
+            reason = _without_path(error, path).split(": cannot identify")[0]
+            raise ValueError(f"{reason}; take a PNG, JPEG, WebP, GIF, BMP or TIFF.") from None
+        self._sessions.limits.check_picture(*image.shape[:2])
+        return image
 
 
 def _key(request: gr.Request) -> str:
@@ -185,21 +193,9 @@ def _key(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
-def _read(path: str | None) -> np.ndarray:
-    """The picture that a user gave.
-
-    Raises:
-        ValueError: there is none, or it is no picture; without the server's own path.
-    """
-    if not path:
-        raise ValueError(NO_PICTURE)
-    try:
-        return read_image(path)
-    except FileNotFoundError:
-        raise ValueError(GONE) from None
-    except ValueError as error:
-        reason = str(error).replace(str(path), Path(path).name).split(": cannot identify")[0]
-        raise ValueError(f"{reason}; take a PNG, JPEG, WebP, GIF, BMP or TIFF.") from None
+def _without_path(error: Exception, path: str) -> str:
+    """What went wrong with a file, by its name alone."""
+    return str(error).replace(path, Path(path).name)
 
 
 def _show(result: Segmentation, look: Look) -> tuple[dict[str, Any], str]:
@@ -217,6 +213,22 @@ def _view_of(result: Segmentation, wanted: View | None) -> View:
         return choose_view(result, wanted)
     except ValueError:
         return choose_view(result, None)
+
+
+def _times(first: float, encoding: float, answer: Answer) -> str:
+    """How long an answer took, and why."""
+    if encoding:
+        return f"First answer {_seconds(first)}, with {_seconds(encoding)} to encode the picture."
+    again = "for which the picture was encoded once more" if answer.encoded_again else "from the encoded picture"
+    return f"First answer {_seconds(first)}; these names {_seconds(answer.seconds)}, {again}."
+
+
+def _warn(note: Message, unknown: tuple[str, ...]) -> Message:
+    """The note on the names, with those that the model cannot know."""
+    if not unknown:
+        return note
+    quoted = ", ".join(f"“{name}”" for name in unknown)
+    return _say(f"{note['text']}. This model was never shown a word of {quoted}: what it finds for them means nothing.")
 
 
 def _seconds(value: float) -> str:

@@ -48,7 +48,8 @@ def test_a_file_of_the_server_stays_closed(client: Any, tmp_path: Path) -> None:
 
 
 def test_an_address_is_not_asked(client: Any) -> None:
-    assert reply(client, "http://192.0.2.1/picture.png")["error"] == "pictures are uploaded, not fetched from an address"
+    said = reply(client, "http://192.0.2.1/picture.png")["error"]
+    assert said == "pictures are uploaded, not fetched from an address"
 
 
 def test_an_uploaded_file_comes_as_it_is(client: Any) -> None:
