@@ -18,7 +18,6 @@ FLOORS = [
     {"engine", "segmenter"},
     {"serving"},
     {"public"},
-    {"serving"},
     {"commands"},
     {"__main__", "__init__"},
 ]
