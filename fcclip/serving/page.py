@@ -45,15 +45,14 @@ def mount_page(
 
     Args:
         app: gets it.
-        sessions, queue: see `build_page`.
+        sessions, max_upload, queue: see `build_page`.
         path: the address of the page.
-        max_upload: bytes of the largest picture that is taken; None for any.
         root_path: the address under which a proxy shows the application.
 
     Returns:
         The page.
     """
-    blocks = build_page(sessions, queue)
+    blocks = build_page(sessions, max_upload, queue)
     gr.mount_gradio_app(
         app,
         blocks,
@@ -74,11 +73,12 @@ def mount_page(
     return blocks
 
 
-def build_page(sessions: Sessions, queue: int | None = None) -> gr.Blocks:
+def build_page(sessions: Sessions, max_upload: int | None = None, queue: int | None = None) -> gr.Blocks:
     """The page, for `mount_page`.
 
     Args:
         sessions: keep the picture of every user, and say which models there are and how much may be asked.
+        max_upload: bytes of the largest picture that is taken; None for any.
         queue: the most calls that wait; None for any number.
     """
     replies = Replies(sessions)
@@ -86,7 +86,7 @@ def build_page(sessions: Sessions, queue: int | None = None) -> gr.Blocks:
         gr.Markdown(HEAD)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
-                question = _question(sessions)
+                question = _question(sessions, max_upload)
             with gr.Column(scale=3, min_width=320):
                 answer = _answer()
         _connect(replies, question, answer)
@@ -118,7 +118,8 @@ class _Answer:
     downloads: list[gr.Button]
 
 
-def _question(sessions: Sessions) -> _Question:
+def _question(sessions: Sessions, max_upload: int | None) -> _Question:
+    most = f"\n(up to {max_upload / 1e6:.3g} MB)" if max_upload else ""
     picture = gr.Image(
         label="Picture",
         type="filepath",
@@ -126,6 +127,7 @@ def _question(sessions: Sessions) -> _Question:
         image_mode=None,
         sources=["upload", "clipboard"],
         height=300,
+        placeholder=f"Drop a picture, paste one, or click to choose one{most}",
         buttons=[],
         alt_text="The picture that you gave",
         elem_id="fc-input",
@@ -157,7 +159,7 @@ def _answer() -> _Answer:
         with gr.Row():
             opacity = gr.Slider(0, 1, DEFAULT_STYLE.alpha, step=0.05, label="Opacity", min_width=140)
             least = gr.Slider(0, 1, LEAST_SCORE, step=0.05, label="Least score", min_width=140)
-        with gr.Row():
+        with gr.Row(elem_classes="fc-checks"):
             labels = gr.Checkbox(True, label="Names in the picture", min_width=180)
             outlines = gr.Checkbox(False, label="Contours only", min_width=180)
             palette = gr.Checkbox(False, label="For colour-blind eyes", min_width=180)
@@ -208,4 +210,5 @@ def _connect(replies: Replies, question: _Question, answer: _Answer) -> None:
 
 def _theme() -> gr.Theme:
     """Colours with enough contrast, and fonts of the user's own system."""
-    return gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=FIXED_WIDTH_FONTS)
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=FIXED_WIDTH_FONTS)
+    return theme.set(button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")

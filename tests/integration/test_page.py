@@ -206,7 +206,7 @@ def test_names_are_text_and_never_markup(visit: Any, pictures: dict[str, Path]) 
     page = visit()
     upload(page, pictures["grass"])
     odd = "<b {{7}} ${7}"
-    ask(page, f"{odd}=stuff")
+    ask(page, f"{odd},grass=stuff")
     assert names_in(page) == {odd}
     assert page.title() == "fcclip"
 
