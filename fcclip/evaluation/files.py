@@ -19,6 +19,7 @@ from fcclip.evaluation.metrics.panoptic_quality import (
     count_image,
 )
 from fcclip.evaluation.metrics.semantic import add_pairs, class_scores, compare_label_maps, semantic_metrics
+from fcclip.files.coco_json import require_described
 from fcclip.files.images import LabelMapError, read_label_map
 from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 
@@ -49,6 +50,7 @@ def score_panoptic_files(
     truth, prediction = read_panoptic_json(truth_json), read_panoptic_json(prediction_json)
     if not truth.categories:
         raise ValueError(f"{truth_json} has no categories, so there is nothing to score")
+    require_described(truth.categories, truth_json, "name", "isthing")
     _require_same(truth.annotations, prediction.annotations, str(truth_json), str(prediction_json))
 
     def count(image_id: int | str) -> CategoryCounts:

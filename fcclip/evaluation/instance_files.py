@@ -12,8 +12,10 @@ from typing import Any
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fcclip.data.validation.masks import MaskError, encode, is_box, mend_segmentation
 from fcclip.evaluation.instance import SUMMARY, TASKS, as_results, load_coco
 from fcclip.evaluation.metrics.average_precision import mean_precision, percent
+from fcclip.files.coco_json import is_id, require_described
 
 FIELDS = ("image_id", "category_id", "score", "segmentation")
 
@@ -35,6 +37,7 @@ def score_instance_files(truth_json: Path, prediction_json: Path) -> dict[str, A
         ValueError: a file is not what it should be, or the predictions are for other images or categories.
     """
     truth = load_coco(str(truth_json), str(truth_json))
+    require_described(truth.cats, truth_json, "name")
     predictions = read_instance_predictions(prediction_json, truth)
     tasks = [task for task in TASKS if task == "segm" or all("bbox" in record for record in predictions)]
     per_class: dict[str, dict[str, Any]] = {str(id_): {"name": c["name"]} for id_, c in truth.cats.items()}
@@ -67,27 +70,33 @@ def read_instance_predictions(path: Path, truth: COCO) -> list[dict[str, Any]]:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(records, list):
         raise ValueError(f"{path} holds no list of instances; COCO's format of results is a list of objects")
+    checked = []
     for number, record in enumerate(records):
-        problem = _problem_of(record, truth)
-        if problem:
-            raise ValueError(f"{path}: record {number} {problem}")
-    return records
+        try:
+            checked.append(_checked(record, truth))
+        except MaskError as error:
+            raise ValueError(f"{path}: record {number} {error}") from None
+    return checked
 
 
-def _problem_of(record: Any, truth: COCO) -> str:
-    """What is wrong with one prediction; "" if nothing is."""
+def _checked(record: Any, truth: COCO) -> dict[str, Any]:
+    """A prediction as pycocotools takes it, its mask as run lengths; MaskError says what is wrong with it."""
     if not isinstance(record, dict) or any(field not in record for field in FIELDS):
-        return f"lacks one of {', '.join(FIELDS)}"
-    if not isinstance(record["image_id"], int | str) or record["image_id"] not in truth.imgs:
-        return f"is of image {record['image_id']!r}, which the ground truth does not have"
-    if not isinstance(record["category_id"], int) or record["category_id"] not in truth.cats:
-        return f"has category_id {record['category_id']!r}, which the ground truth does not have"
+        raise MaskError(f"lacks one of {', '.join(FIELDS)}")
+    for field, known in (("image_id", truth.imgs), ("category_id", truth.cats)):
+        if not is_id(record[field]) or record[field] not in known:
+            raise MaskError(f"has {field} {record[field]!r}, which the ground truth does not have")
     score = record["score"]
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        return f"has score {score!r}; it must be a finite number"
-    if not isinstance(record["segmentation"], dict | list) or not record["segmentation"]:
-        return "has no mask in its segmentation"
-    return ""
+        raise MaskError(f"has score {score!r}; it must be a finite number")
+    image = truth.imgs[record["image_id"]]
+    size = (image["height"], image["width"])
+    segmentation, _ = mend_segmentation(record["segmentation"], size)
+    if not segmentation:
+        raise MaskError("has no polygon with three points")
+    if "bbox" in record and not is_box(record["bbox"], size):
+        raise MaskError(f"has the bbox {record['bbox']!r}; it should be [x, y, width, height] in pixels")
+    return {**record, "segmentation": encode(segmentation, size)}
 
 
 def _defined(value: float) -> float | None:

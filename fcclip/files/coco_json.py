@@ -105,6 +105,20 @@ def read_categories(content: Mapping[str, Any], path: Path) -> dict[int, Record]
     return {id_: categories[id_] for id_ in sorted(int(id_) for id_ in categories)}
 
 
+def require_described(categories: Mapping[Any, Record], path: Path, *fields: str) -> None:
+    """Refuse categories that lack one of some fields, which are optional in files of predictions.
+
+    Raises:
+        ValueError: one does; names the file, the category and the field.
+    """
+    for id_, category in categories.items():
+        for field in fields:
+            if field not in category:
+                raise ValueError(
+                    f'{path}: category {id_} has no "{field}"; each of the "categories" of ground truth has one'
+                )
+
+
 def is_inside(name: str) -> bool:
     """Whether a file name of a JSON stays below the folder that it is relative to, on every operating system."""
     forms = PurePosixPath(name), PureWindowsPath(name)

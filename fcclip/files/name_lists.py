@@ -175,7 +175,7 @@ def _string(item: Any) -> str:
 def _is_number(value: Any) -> bool:
     if isinstance(value, str):
         return value.isascii() and value.isdigit()
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _short(value: Any) -> str:

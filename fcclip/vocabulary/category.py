@@ -56,7 +56,7 @@ def clean_name(name: str) -> str:
     Raises:
         ValueError: it has control characters, or halves of characters.
     """
-    name = unicodedata.normalize("NFC", _INVISIBLE.sub("", " ".join(name.split())))
+    name = unicodedata.normalize("NFC", " ".join(_INVISIBLE.sub("", name).split()))
     for character in name:
         if unicodedata.category(character) in ("Cc", "Cs"):
             shown = "".join(other if other.isprintable() else "?" for other in name[:40])

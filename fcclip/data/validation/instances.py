@@ -21,6 +21,7 @@ from fcclip.files.panoptic import PanopticJson
 Record = dict[str, Any]
 CROWD = "crowd region (iscrowd 1)"
 NO_AREA = "no polygon with three points"
+MAX_SIDE = 100_000  # pixels of an image; far more than any has that can be read
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class _Reader:
             elif name is not None and names.setdefault(name, id_) != id_:
                 self.findings.problem(IDS, self.path, f"gives {name} to two images, {names[name]!r} and {id_!r}")
             for side in ("height", "width"):
-                if not is_integer(image.get(side)) or image[side] < 1:
+                if not is_integer(image.get(side)) or not 1 <= image[side] <= MAX_SIDE:
                     message = f"gives image {name or id_} the {side} {image.get(side)!r}, not a number of pixels"
                     self.findings.problem(SIZES, self.path, message)
                     image[side] = 0
@@ -201,10 +202,10 @@ class _Reader:
 
     def _measures(self, annotation: Record, segmentation: Any, size: tuple[int, int]) -> Record:
         area, box = annotation.get("area"), annotation.get("bbox")
-        if not is_area(area):
+        if not is_area(area, size):
             self.findings.note("annotations without a usable area, counted from the mask", self._where(annotation))
             area = area_of(segmentation, size)
-        if not is_box(box):
+        if not is_box(box, size):
             self.findings.note("annotations without a usable bbox, measured from the mask", self._where(annotation))
             box = box_of(segmentation, size)
         return {"area": area, "bbox": box}

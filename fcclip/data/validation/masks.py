@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fcclip.files.coco_json import is_integer
 
 FEW_POINTS = "polygons with fewer than three points or an odd number of coordinates, left out"
 FLAT = "polygons written as one flat list of coordinates, taken as one polygon"
+FAR = 10  # times the longer side of an image: what lies beyond is no place in it
 Size = tuple[int, int]  # height and width in pixels
 
 
@@ -46,6 +48,9 @@ def mend_segmentation(segmentation: Any, size: Size) -> tuple[list[list[float]] 
     for polygon in polygons:
         if not isinstance(polygon, list) or not all(_is_number(value) for value in polygon):
             raise MaskError("has a polygon that is no list of numbers")
+        # pycocotools walks along every edge: one coordinate of 1e30 would fill the memory.
+        if not all(map(partial(_is_near, size=size), polygon)):
+            raise MaskError(f"has a polygon that leads to {max(polygon, key=abs):g}, far outside its image")
     kept = [polygon for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0]
     return kept, [FLAT] * flat + [FEW_POINTS] * (len(polygons) - len(kept))
 
@@ -73,14 +78,46 @@ def box_of(segmentation: list[list[float]] | Mapping[str, Any], size: Size) -> l
     return [*low.tolist(), *(high - low).tolist()]
 
 
-def is_box(value: Any) -> bool:
-    """Whether a value is [x, y, width, height]."""
-    return isinstance(value, Sequence) and len(value) == 4 and all(_is_number(number) for number in value)
+def runs_of(counts: str | bytes) -> list[int] | None:
+    """The lengths that COCO's compressed text stands for; None if it stands for none.
+
+    pycocotools reads any text, and fills what is missing with whatever lies in memory.
+
+    Source: `rleFrString` of the COCO API, told in words: five bits a letter, the lowest first, with a bit that says
+    whether more follow; from the third length on, the difference to the one before the last.
+
+    Example:
+        >>> runs_of("52203")
+        [5, 2, 2, 2, 5]
+    """
+    data = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
+    runs: list[int] = []
+    value = shift = 0
+    for letter in data:
+        bits = letter - 48
+        if not 0 <= bits < 64:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    return None if shift else runs
 
 
-def is_area(value: Any) -> bool:
-    """Whether a value is a number of pixels."""
-    return _is_number(value) and value >= 0
+def is_box(value: Any, size: Size) -> bool:
+    """Whether a value is [x, y, width, height] of something in an image."""
+    if not isinstance(value, Sequence) or len(value) != 4 or not all(map(_is_number, value)):
+        return False
+    return all(map(partial(_is_near, size=size), value)) and min(value[2:]) >= 0
+
+
+def is_area(value: Any, size: Size) -> bool:
+    """Whether a value is a number of pixels of an image."""
+    return _is_number(value) and 0 <= value <= FAR * size[0] * size[1]
 
 
 def _check_runs(segmentation: Mapping[str, Any], size: Size) -> None:
@@ -91,14 +128,15 @@ def _check_runs(segmentation: Mapping[str, Any], size: Size) -> None:
         if not all(is_integer(run) and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
             raise MaskError(f"has run lengths that do not add up to the {size[0] * size[1]} pixels of its image")
     elif isinstance(counts, str | bytes):
-        try:
-            inside = rle_codec.area(dict(segmentation)) <= size[0] * size[1]
-        except Exception:  # pycocotools raises unrelated types for strings that are no run lengths
-            inside = False
-        if not inside:
-            raise MaskError("has compressed run lengths that cannot be decoded")
+        runs = runs_of(counts)
+        if runs is None or min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
+            raise MaskError("has compressed run lengths that are damaged, or not of its image")
     else:
         raise MaskError('has a mask without "counts"')
+
+
+def _is_near(value: float, size: Size) -> bool:
+    return abs(value) <= FAR * max(size)
 
 
 def _is_number(value: Any) -> bool:

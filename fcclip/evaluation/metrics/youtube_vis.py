@@ -16,6 +16,7 @@ import pycocotools.mask as rle_codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fcclip.data.validation.masks import MaskError, encode, mend_segmentation
 from fcclip.evaluation.metrics.average_precision import mean_precision, percent
 
 Rle = dict[str, Any]
@@ -124,11 +125,11 @@ def _tube(record: Mapping[str, Any], videos: Mapping[Any, Any], categories: Mapp
 def _rle(mask: Any, height: int, width: int) -> Rle | None:
     if not mask:
         return None
-    if isinstance(mask, list):
-        return rle_codec.merge(rle_codec.frPyObjects(mask, height, width))
-    if list(mask["size"]) != [height, width]:
-        raise VideoInstancesError(f"a mask is of {mask['size']} pixels, its video of {[height, width]} (height, width)")
-    return rle_codec.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask
+    try:
+        segmentation, _ = mend_segmentation(mask, (height, width))
+    except MaskError as error:
+        raise VideoInstancesError(f"an instance {error}") from None
+    return encode(segmentation, (height, width)) if segmentation else None
 
 
 def _index(truth: Mapping[str, Any], records: list[dict[str, Any]]) -> COCO:

@@ -1,0 +1,1 @@
+"""Attacks on everything that reads what people and strangers give: right, or one clear sentence, and never a hang."""

@@ -1,0 +1,24 @@
+"""The groups of attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tests.attack import annotations, configurations, images, predictions, videos, weights, words
+from tests.attack.judge import Attack, judge
+
+GROUPS: dict[str, Callable[[], Iterator[Attack]]] = {
+    "images and arrays": images.attacks,
+    "class names": words.attacks,
+    "configurations": configurations.attacks,
+    "weight files": weights.attacks,
+    "annotations": annotations.attacks,
+    "predictions and label maps": predictions.attacks,
+    "videos": videos.attacks,
+}
+
+
+def outcomes(group: str) -> Iterator[tuple[Attack, str]]:
+    """Make the attacks of a group, and say how each ended (see `judge`)."""
+    for attack in GROUPS[group]():
+        yield attack, judge(attack)
