@@ -26,7 +26,7 @@ DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; g
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-video scene photograph test test-lowest lint format bench
+.PHONY: help setup demo demo-video scene photograph test test-lowest lint format attack bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -77,6 +77,9 @@ lint: $(DEVELOPMENT)  ## check style, formatting and types
 format: $(DEVELOPMENT)  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+attack: $(DEVELOPMENT)  ## give everything that reads something thousands of wrong inputs; count how they end
+	TQDM_DISABLE=1 $(BIN)/python -m tests.attack
 
 bench: $(RUNTIME)  ## measure speed and memory
 	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 
-from fcclip.files.config_checks import CHOICES, DTYPE_NAMES, validate
+from fcclip.files.config_checks import CHOICES, DTYPE_NAMES, require_device, validate
 from fcclip.files.config_node import ConfigError, SafeNode, make_safe
 from fcclip.files.folders import find_config
 
@@ -85,6 +85,7 @@ def load_inference_cfg(
 
 def _choose_device(device: str, required: bool) -> str:
     """The device, or the CPU where a merely configured GPU is not there."""
+    require_device("the device", device)
     if not device.startswith("cuda") or torch.cuda.is_available():
         return device
     if required:

@@ -126,7 +126,7 @@ def find_pretrained(name_or_path: str | Path) -> Pretrained:
         ValueError: nothing has that name, or a folder holds several checkpoints.
     """
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    if str(name_or_path) and path.is_dir():
         weights = _only(path, WEIGHT_SUFFIXES, "checkpoint")
         return Pretrained(_config_beside(weights), weights)
     if path.is_file():

@@ -18,7 +18,7 @@ from fcclip.commands.results import Demo, Report
 from fcclip.config import CfgNode, load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.drawing.window import Window
-from fcclip.engine.errors import run_command
+from fcclip.engine.errors import run_command, sentence_of
 from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.places import require_place
@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace, program: str) -> int:
             print(f"{program}: {error}", file=sys.stderr)
             return 2 if options.webcam else 1  # the file is there, but damaged
         except (OSError, ValueError, RuntimeError) as error:
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program}: {sentence_of(error)}", file=sys.stderr)
             return 2
         try:
             job.run(demo)
@@ -124,7 +124,7 @@ def read_model_config(options: argparse.Namespace) -> CfgNode:
     name = options.model
     if name is None and options.config_file is None and not options.random_weights:
         name = options.default_model
-    found = find_pretrained(name) if name else None
+    found = None if name is None else find_pretrained(name)
     lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", PUBLISHED] if options.published_vocabulary else []
     return load_inference_cfg(
         found.config if found else options.config_file or configs_folder() / DEFAULT_CONFIG,

@@ -15,7 +15,7 @@ from fcclip.data.validation.agreement import validate_datasets
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import launch
 from fcclip.engine.dry_run import dry_run
-from fcclip.engine.errors import run_command
+from fcclip.engine.errors import run_command, sentence_of
 from fcclip.engine.setup import argument_parser, check_places, load_config, setup
 from fcclip.engine.trainer import Trainer
 from fcclip.evaluation import evaluate_test_sets
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "fcclip train") -> int:
     args = parser.parse_args(argv)
     try:
         cfg = load_config(args)
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
+    except (OSError, ValueError) as error:
+        parser.error(sentence_of(error))
 
     def work() -> None:
         check_places(cfg, args)

@@ -21,6 +21,7 @@ from fcclip.data.datasets.custom import register_custom_datasets
 from fcclip.data.prepare.cli import default_workers
 from fcclip.data.validation.report import check_dataset
 from fcclip.files.atomic import write_json
+from fcclip.files.places import reason_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         reports = [check_dataset(name, arguments.full, arguments.workers) for name in arguments.names]
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {reason_of(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     print("\n\n".join(report.table() for report in reports))
     if arguments.json:

@@ -124,6 +124,8 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return reason_of(error)
     text = " ".join(str(error).split())
+    if isinstance(error, ValueError) and text == "embedded null byte":  # Python's, of every call that takes a path
+        return "no file can have a NUL byte in its name; check the paths"
     if isinstance(error, EXPLAINED) and text:
         return text
     return f"the program failed ({type(error).__name__}: {text}); run it again with --debug and report what it shows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import stat
@@ -73,6 +74,8 @@ def unpack(archive: Path, folder: Path, strip: str = "") -> int:
     except OSError as error:
         if is_full_disk(error):
             raise DiskFullError(f"the disk of {folder} is full") from error
+        if error.errno in (errno.EINVAL, errno.ENAMETOOLONG):  # places in the file, and names, that cannot be
+            raise ArchiveError(f"{archive} is damaged ({error.strerror}); delete it and fetch it again") from error
         raise
     return count
 

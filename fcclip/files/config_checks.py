@@ -98,12 +98,21 @@ def validate(cfg: CfgNode) -> None:
     _check_pixel_statistics(cfg)
     check_registered("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY)
     check_registered("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
-    try:
-        torch.device(cfg.MODEL.DEVICE)
-    except RuntimeError:
-        raise ConfigError(f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}"; choose cpu, cuda, cuda:1 or mps') from None
+    require_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
     if cfg.MODEL.META_ARCHITECTURE in ("FCCLIP", "MAFT_Plus", "MinVIS_OV", "OVRCOAT"):
         _check_mask_generator(cfg)
+
+
+def require_device(what: str, name: str) -> None:
+    """Refuse what is no name of a device.
+
+    Raises:
+        ConfigError: it is none; the sentence starts with `what`.
+    """
+    try:
+        torch.device(name)
+    except (RuntimeError, ValueError):
+        raise ConfigError(f'{what} is "{name[:60]}"; choose cpu, cuda, cuda:1 or mps') from None
 
 
 def check_registered(key: str, name: str, registry: Registry) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+LONGEST_SHOWN = 1000  # letters of a path
+
 
 def require_writable_folder(path: str | Path) -> Path:
     """Make a folder, with those above it, and try whether files can be written there.
@@ -53,4 +55,6 @@ def require_writable_file(path: str | Path) -> Path:
 def reason_of(error: OSError) -> str:
     """What the operating system says, without its number: "Permission denied: /data"."""
     reason = error.strerror or str(error)
-    return f"{reason}: {error.filename}" if error.filename else reason
+    name = str(error.filename or "")
+    shown = name if len(name) <= LONGEST_SHOWN else f"{name[:60]}..."
+    return f"{reason}: {shown}" if shown else reason

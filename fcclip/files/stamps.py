@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 STAMP = "fcclip-made-from"
 _DESCRIPTION = 270  # TIFF tag ImageDescription
-_JPEG_END = b"\xff\xd9"
+# How files end, which the decoders do not look at.
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
 def stamp_of(sources: Iterable[Path], recipe: bytes | str = b"") -> str:
@@ -66,7 +67,7 @@ def is_current(path: Path, stamp: str) -> bool:
                 image.load()
     except Exception:  # Pillow's decoders raise a dozen unrelated types for damaged files
         return False
-    return image.format != "JPEG" or path.read_bytes().endswith(_JPEG_END)
+    return path.read_bytes().endswith(_ENDS.get(image.format or "", b""))
 
 
 def _read_stamp(image: Image.Image) -> str:

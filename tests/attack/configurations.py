@@ -16,8 +16,31 @@ from tests.attack.mutations import bit_flips, truncations
 from tests.tiny import PUBLISHED_CONFIGS
 
 SENTINEL = Path("/tmp/fcclip_attack_was_run")
-TAGS = ("object/apply:os.system [touch {}]", "object/apply:pathlib.Path.touch [{}]", "object/new:subprocess.Popen [[touch, {}]]",
-        "name:os.system", "module:os", "object/apply:eval [\"open('{}', 'w')\"]", "object:os._wrap_close {{}}", "tuple [1, 2]")  # fmt: skip
+TAGS = (
+    "object/apply:os.system [touch {}]",
+    "object/apply:pathlib.Path.touch [{}]",
+    "object/new:subprocess.Popen [[touch, {}]]",
+    "name:os.system",
+    "module:os",
+    "object/apply:eval [\"open('{}', 'w')\"]",
+    "object:os._wrap_close {{}}",
+    "tuple [1, 2]",
+)
+OPTIONS = (
+    ["MODEL.DEVICE"],
+    ["MODEL.NOPE", "1"],
+    ["", ""],
+    ["MODEL", "5"],
+    ["SEED", "x"],
+    ["SEED", "[" * 10000],
+    ["__class__", "1"],
+    ["MODEL.__class__", "1"],
+    ["SEED", "__import__('os')"],
+    ["SEED", ""],
+    ["A.B.C", "1"],
+    [".", "1"],
+    ["MODEL.", "1"],
+)
 TEXTS = {
     "nothing": "",
     "a comment": "# nothing\n",
@@ -67,6 +90,8 @@ TEXTS = {
 }
 KEPT_AS_TEXT = ("odd text", [], ["a", "b"], {}, 7, 2.5, True, None, "", -5)
 
+PUBLISHED = PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml"
+
 
 def attacks() -> Iterator[Attack]:
     for number, tag in enumerate(TAGS):
@@ -78,15 +103,15 @@ def attacks() -> Iterator[Attack]:
     for what, text in TEXTS.items():
         passes = what in ("nothing", "a comment", "version 1")
         yield Attack(what, partial(_load, text=text), named="odd.yaml" if "base" not in what else "", may_pass=passes)
-    published = (PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml").read_bytes()
+    published = _without_base(PUBLISHED.read_bytes())
     for what, data in (*truncations(published, 20), *bit_flips(published, 60)):
+        data = f"_BASE_: {PUBLISHED}\n".encode() + data
         yield Attack(f"published file, {what}", partial(_load_bytes, data=data), _keeps_kinds)
     for encoding in ("utf-16", "latin-1"):
         data = "OUTPUT_DIR: ä\n".encode(encoding)
         yield Attack(f"in {encoding}", partial(_load_bytes, data=data), named="odd.yaml", may_pass=False)
     yield from _values()
-    for opts in (["MODEL.DEVICE"], ["MODEL.NOPE", "1"], ["", ""], ["MODEL", "5"], ["SEED", "x"], ["SEED", "[" * 10000], ["__class__", "1"],
-                 ["MODEL.__class__", "1"], ["SEED", "__import__('os')"], ["SEED", ""], ["A.B.C", "1"], [".", "1"], ["MODEL.", "1"]):  # fmt: skip
+    for opts in OPTIONS:
         yield Attack(f"options {str(opts)[:40]}", partial(_load, text="VERSION: 2\n", opts=opts), may_pass=False)
 
 
@@ -97,10 +122,11 @@ def _load(folder: Path, text: str, opts: list[str] | None = None) -> CfgNode:
 def _load_bytes(folder: Path, data: bytes, opts: list[str] | None = None) -> CfgNode:
     path = folder / "odd.yaml"
     path.write_bytes(data)
-    (folder / "base_is_here.yaml").write_text("")
-    for name in ("fcclip_convnext_large_eval_ade20k.yaml", "maskformer2_R50_bs16_50ep.yaml"):
-        (folder / name).write_text("")
     return load_cfg(path, opts or [])
+
+
+def _without_base(data: bytes) -> bytes:
+    return b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(b"_BASE_"))
 
 
 def _load_and_look(folder: Path, text: str) -> CfgNode:

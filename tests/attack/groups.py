@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.attack import annotations, configurations, images, predictions, videos, weights, words
+from tests.attack import (
+    annotations,
+    command_lines,
+    configurations,
+    images,
+    kept,
+    predictions,
+    videos,
+    weights,
+    words,
+)
 from tests.attack.judge import Attack, judge
 
 GROUPS: dict[str, Callable[[], Iterator[Attack]]] = {
@@ -15,6 +25,8 @@ GROUPS: dict[str, Callable[[], Iterator[Attack]]] = {
     "annotations": annotations.attacks,
     "predictions and label maps": predictions.attacks,
     "videos": videos.attacks,
+    "caches, journals and archives": kept.attacks,
+    "command lines": command_lines.attacks,
 }
 
 

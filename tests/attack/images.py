@@ -30,7 +30,8 @@ DTYPES = (
     "float64", "bool", "complex64", "S3", "U3", "datetime64[s]", "object",
 )  # fmt: skip
 SHAPES = (
-    (4, 5), (4, 5, 1), (4, 5, 2), (4, 5, 3), (4, 5, 4), (4, 5, 5), (3, 4, 5), (1, 4, 5), (0, 5, 3), (4, 0, 3), (4, 5, 0), (4,), (), (2, 4, 5, 3),
+    (4, 5), (4, 5, 1), (4, 5, 2), (4, 5, 3), (4, 5, 4), (4, 5, 5), (3, 4, 5), (1, 4, 5), (0, 5, 3), (4, 0, 3), (4, 5,
+    0), (4,), (), (2, 4, 5, 3),
 )  # fmt: skip
 GOOD_SHAPES = ((4, 5), (4, 5, 1), (4, 5, 2), (4, 5, 3), (4, 5, 4))
 
@@ -99,7 +100,8 @@ def _odd_files() -> Iterator[Attack]:
         "PNG without width": _png(0, 5),
         "PNG without height": _png(5, 0),
         "PNG without pixels": _png(5, 5),
-        "BMP of 2^30 pixels a side": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 1 << 30, 1 << 30, 1, 24, *[0] * 6),
+        "BMP of 2^30 pixels a side": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 1 << 30, 1 << 30, 1,
+        24, *[0] * 6),
         "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(/etc/passwd) run\n",
     }  # fmt: skip
     for what, data in contents.items():

@@ -24,8 +24,10 @@ from tests.attack.mutations import bit_flips, odd_documents, splices, truncation
 
 SIDE = annotations.SIDE
 DETECTIONS = [
-    {"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [2, 3, 8, 6], "segmentation": [[2, 3, 10, 3, 10, 9, 2, 9]]},
-    {"image_id": 2, "category_id": 5, "score": 0.4, "bbox": [0, 0, 24, 12], "segmentation": [[0, 0, 24, 0, 24, 12, 0, 12]]},
+    {"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [2, 3, 8, 6], "segmentation": [[2, 3, 10, 3, 10, 9, 2,
+    9]]},
+    {"image_id": 2, "category_id": 5, "score": 0.4, "bbox": [0, 0, 24, 12], "segmentation": [[0, 0, 24, 0, 24, 12, 0,
+    12]]},
 ]  # fmt: skip
 
 # Endings of the changes that are other predictions, or another truth, and no mistakes.

@@ -26,8 +26,10 @@ def attacks() -> Iterator[Attack]:
         for what, changed in (*truncations(data, 20), *bit_flips(data, 40), *splices(data, 20)):
             yield Attack(f"{name}, {what}", partial(_read, name=name, data=changed), _is_bounded, name)
     others = {
-        "nothing": b"", "text": b"no video\n", "a web page": b"<html></html>", "zeros": bytes(4096), "a playlist": b"#EXTM3U\n/etc/passwd\n",
-        "a list of files": b"ffconcat version 1.0\nfile /etc/passwd\n", "an SDP file": b"v=0\no=- 0 0 IN IP4 127.0.0.1\n",
+        "nothing": b"", "text": b"no video\n", "a web page": b"<html></html>", "zeros": bytes(4096),
+        "a playlist": b"#EXTM3U\n/etc/passwd\n",
+        "a list of files": b"ffconcat version 1.0\nfile /etc/passwd\n",
+        "an SDP file": b"v=0\no=- 0 0 IN IP4 127.0.0.1\n",
         "an MP4 without frames": b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\x00\x00\x00\x08mdat",
     }  # fmt: skip
     for what, data in others.items():

@@ -96,11 +96,14 @@ def _contents() -> Iterator[Attack]:
     sparse = torch.eye(3).to_sparse()
     quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
     contents: dict[str, Any] = {
-        "nothing": None, "a number": 5, "text": "weights", "a list": [torch.ones(2)], "an empty dict": {}, "lists": {"a": [1.0, 2.0]},
+        "nothing": None, "a number": 5, "text": "weights", "a list": [torch.ones(2)], "an empty dict": {},
+        "lists": {"a": [1.0, 2.0]},
         "numbers as keys": {1: torch.ones(2)}, "an empty model": {"model": {}},
-        "a sparse tensor": {"a": sparse}, "a quantized tensor": {"a": quantized}, "a tensor without data": {"a": torch.ones(3, device="meta")},
+        "a sparse tensor": {"a": sparse}, "a quantized tensor": {"a": quantized},
+        "a tensor without data": {"a": torch.ones(3, device="meta")},
         "one number seen as 10^10": {"a": torch.ones(1).expand(100_000, 100_000)}, "NumPy arrays": {"a": np.ones(3)},
-        "a state_dict that is text": {"state_dict": "x"}, "a tensor alone": torch.ones(3), "optimizer alone": {"optimizer": {"state": {}}},
+        "a state_dict that is text": {"state_dict": "x"}, "a tensor alone": torch.ones(3),
+        "optimizer alone": {"optimizer": {"state": {}}},
     }  # fmt: skip
     for what, content in contents.items():
         yield Attack(what, partial(_read, name="odd.pth", data=_saved(content)), named="odd.pth", may_pass=False)
@@ -112,10 +115,14 @@ def _contents() -> Iterator[Attack]:
         data = _saved({prefix + key: value for key, value in STATE.items()})
         yield Attack(f"with {prefix}", partial(_read, name="odd.pth", data=data), _is_same)
     others = {
-        "nothing": b"", "a web page": b"<html>rate limited</html>", "pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
-        "an empty zip": _zip({}), "a zip of texts": _zip({"a.txt": b"x"}), "a zip with odd names": _zip({"../../x/data.pkl": b"\x80\x02}q\x00."}),
-        "a zip bomb": _zip({"archive/data.pkl": bytes(50 << 20)}), "zeros": bytes(5000), "NumPy": b"\x93NUMPY\x01\x00v\x00" + bytes(80),
-        "gzip": b"\x1f\x8b\x08\x00" + bytes(50), "JSON": b'{"a": 1}', "TorchScript without code": _zip({"a/constants.pkl": b"", "a/data.pkl": b""}),
+        "nothing": b"", "a web page": b"<html>rate limited</html>",
+        "pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
+        "an empty zip": _zip({}), "a zip of texts": _zip({"a.txt": b"x"}),
+        "a zip with odd names": _zip({"../../x/data.pkl": b"\x80\x02}q\x00."}),
+        "a zip bomb": _zip({"archive/data.pkl": bytes(50 << 20)}), "zeros": bytes(5000),
+        "NumPy": b"\x93NUMPY\x01\x00v\x00" + bytes(80),
+        "gzip": b"\x1f\x8b\x08\x00" + bytes(50), "JSON": b'{"a": 1}',
+        "TorchScript without code": _zip({"a/constants.pkl": b"", "a/data.pkl": b""}),
         "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
     }  # fmt: skip
     for what, data in others.items():

@@ -14,9 +14,11 @@ from fcclip.vocabulary import Vocabulary, read_names
 from tests.attack.judge import Attack
 from tests.attack.mutations import bit_flips, odd_documents, truncations
 
-ALPHABET = ["a", "Z", "é", "ß", "犬", "ا", "🐈", " ", "  ", "\t", ",", ";", "=", ">", ":", "#", "'", '"', "\n", "-",
-            "[", "]", "{", "}", "0", "1", ".6", "stuff", "thing", "not:", "\x00", "\x07", "\x1b", "\u200b", "\u202e",
-            "\ufeff", "\u0301", "ｃ", "\ud800", "/", "\\", "%s", "{}", "<b>", "&", "|", "null", "names:", "...", "cat"]  # fmt: skip
+ALPHABET = [
+    "a", "Z", "é", "ß", "犬", "ا", "🐈", " ", "  ", "\t", ",", ";", "=", ">", ":", "#", "'", '"', "\n", "-",
+    "[", "]", "{", "}", "0", "1", ".6", "stuff", "thing", "not:", "\x00", "\x07", "\x1b", "\u200b", "\u202e",
+    "\ufeff", "\u0301", "ｃ", "\ud800", "/", "\\", "%s", "{}", "<b>", "&", "|", "null", "names:", "...", "cat",
+]  # fmt: skip
 RIGHT = {
     "cat": (("cat",),),
     "cat,kitten; dog": (("cat", "kitten"), ("dog",)),
@@ -44,16 +46,24 @@ RIGHT = {
     "x" * 200: (("x" * 200,),),
 }
 WRONG = (
-    "", " ", "\n", ";", ";;;", ",", ",,", "cat,", ",cat", "cat,,dog", "cat;cat", "cat;Cat", "cat,cat", "cat; dog,cat", "cat;ｃａｔ", "\x00",
-    "cat\x07", "\x1b[31mred", "\ud800", "\u200b", "\ufeff", "x" * 201, "cat=", "cat=animal", "cat=stuff=stuffing", "cat>", "cat>2", "cat>-1",
-    "cat>nan", "cat>0.5.5", "cat>1e-1", "=stuff", ">0.5", "#", "# only a comment", "not: wolf", "not:", "cat; not: cat", "cat; not:", "0:cat\ndog",
-    "0:cat\n0:dog", "[", "{}", "[]", "[[]]", '[""]', "[1]", "[null]", '{"a": 1, "b": 1}', '{"a": {}}', "[" * 5000, '["cat", "cat"]',
-    "names.txt", "coco.yaml", "names: 5", "names: {", "names: !!python/object/apply:os.system [id]", "id,name,area\n0,cat,5\n1,dog,6", "{'a'",
+    "", " ", "\n", ";", ";;;", ",", ",,", "cat,", ",cat", "cat,,dog", "cat;cat", "cat;Cat", "cat,cat",
+    "cat; dog,cat", "cat;ｃａｔ", "\x00",
+    "cat\x07", "\x1b[31mred", "\ud800", "\u200b", "\ufeff", "x" * 201, "cat=", "cat=animal", "cat=stuff=stuffing",
+    "cat>", "cat>2", "cat>-1",
+    "cat>nan", "cat>0.5.5", "cat>1e-1", "=stuff", ">0.5", "#", "# only a comment", "not: wolf", "not:",
+    "cat; not: cat", "cat; not:", "0:cat\ndog",
+    "0:cat\n0:dog", "[", "{}", "[]", "[[]]", '[""]', "[1]", "[null]", '{"a": 1, "b": 1}', '{"a": {}}', "[" * 5000,
+    '["cat", "cat"]',
+    "names.txt", "coco.yaml", "names: 5", "names: {", "names: !!python/object/apply:os.system [id]",
+    "id,name,area\n0,cat,5\n1,dog,6", "{'a'",
 )  # fmt: skip
 OBJECTS: tuple[Any, ...] = (
-    None, 5, 2.5, True, b"cat", [], {}, (), [None], [1], [[]], [["cat", 5]], {"cat": None}, {1: 2}, {None: "cat"}, {"cat": "dog"}, {"a": [1]},
-    {0: "cat", "x": "dog"}, {-1: "cat"}, [{"id": 1}], [{"name": 5}], {"categories": []}, {"names": None}, object(), print, {"names": [[["a"]]]},
-    [float("nan")], {"0": ""}, ["cat;dog"], ["cat", "CAT"], {1.5: "cat"}, [b"cat"], {True: "cat"}, range(3), "a" * 10**6, ["a"] * 10**5,
+    None, 5, 2.5, True, b"cat", [], {}, (), [None], [1], [[]], [["cat", 5]], {"cat": None}, {1: 2}, {None: "cat"},
+    {"cat": "dog"}, {"a": [1]},
+    {0: "cat", "x": "dog"}, {-1: "cat"}, [{"id": 1}], [{"name": 5}], {"categories": []}, {"names": None}, object(),
+    print, {"names": [[["a"]]]},
+    [float("nan")], {"0": ""}, ["cat;dog"], ["cat", "CAT"], {1.5: "cat"}, [b"cat"], {True: "cat"}, range(3),
+    "a" * 10**6, ["a"] * 10**5,
 )  # fmt: skip
 DOCUMENTS = {
     "coco.json": {"categories": [{"id": 1, "name": "cat", "isthing": 1}, {"id": 2, "name": "sky", "isthing": 0}]},

@@ -60,12 +60,12 @@ def test_without_boxes_masks_are_scored(files):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_id": 99}, "record 0 is of image 99, which the ground truth does not have"),
-        ({"image_id": [1]}, r"record 0 is of image \[1\]"),
+        ({"image_id": 99}, "record 0 has image_id 99, which the ground truth does not have"),
+        ({"image_id": [1]}, r"record 0 has image_id \[1\]"),
         ({"category_id": 77}, "record 0 has category_id 77, which"),
         ({"score": float("nan")}, "record 0 has score nan; it must be a finite number"),
         ({"score": "high"}, "record 0 has score 'high'"),
-        ({"segmentation": []}, "record 0 has no mask"),
+        ({"segmentation": []}, "record 0 has a box but no mask"),
         ({"score": ...}, "record 0 lacks one of image_id, category_id, score, segmentation"),
     ],
 )

@@ -68,7 +68,7 @@ def test_iou_of_tubes_adds_frames_up():
         ({"video_id": 7}, "video 7, which the ground truth lacks"),
         ({"category_id": 9}, "category 9, which the ground truth lacks"),
         ({"segmentations": [None]}, "masks of 1 frames, the video has 2"),
-        ({"segmentations": [{"size": [9, 9], "counts": "0"}, None]}, "its video of"),
+        ({"segmentations": [{"size": [9, 9], "counts": "0"}, None]}, "its image has"),
     ],
 )
 def test_results_that_do_not_fit_are_explained(change, message):
