@@ -25,6 +25,7 @@ from fcclip.speed.acceleration import accelerate
 from fcclip.tracking import TrackedStream, TrackingOptions, can_track
 from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
+from fcclip.whole_video import WholeVideo
 from fcclip.zoo import find_pretrained
 
 LEAST_INSTANCE_SCORE = 0.05  # as Detectron2 has it: what scores less is noise
@@ -342,6 +343,36 @@ class Segmenter:
         pictures = map_in_batches(self._encode_batch, map(to_rgb, frames), self._kind, batch_size)
         options = replace(self._tracking, instance_threshold=self.instance_threshold)
         return TrackedStream(self.model, classes, pictures, look_ahead, options, state)
+
+    def track_whole(
+        self,
+        frames: Iterable[ImageLike],
+        batch_size: int = 1,
+        vocabulary: VocabularyLike | EncodedVocabulary | None = None,
+    ) -> WholeVideo:
+        """As `track`, with the names of the whole video in every frame, by the rule of MinVIS_OV: better, but later.
+
+        The frames are read three times, and go through the network twice; the first result comes after that. Memory
+        does not depend on their number: what is known of each is kept in a temporary file. The rule knows no cuts.
+
+        Args:
+            frames: of one size; a list, or anything else whose iteration begins anew each time.
+            batch_size, vocabulary: as in `track`.
+
+        Returns:
+            An iterator over one `Segmentation` per frame, with panoptic results only.
+
+        Raises:
+            As `track`; and ValueError: the frames are of several sizes, or can be read only once.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        classes = self._wanted(self._for_one_call(vocabulary))
+
+        def encode(images: Iterator[np.ndarray]) -> Iterator[EncodedPicture]:
+            return map_in_batches(self._encode_batch, images, self._kind, batch_size)
+
+        return WholeVideo(self.model, classes, frames, encode)
 
     @property
     def can_track(self) -> bool:

@@ -36,14 +36,12 @@ from fcclip.evaluation.video_files import VideoScores
 from fcclip.files.atomic import atomic_path, write_json, write_text
 from fcclip.files.images import read_image
 from fcclip.files.panoptic import read_panoptic_png
-from fcclip.inference.tracking.matching import SlotMatcher
 from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions
 from fcclip.inference.tracking.tracks import STUFF_OFFSET, Sighting, TrackBook, stuff_track
-from fcclip.inference.tracking.tubes import FrameSize, PanopticTubes
-from fcclip.inference.tracking.votes import Votes
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.segmenter import EncodedPicture
 from fcclip.tracking import TrackedStream, TrackingOptions
+from fcclip.whole_video import WholeVideo
 
 SETS = ("panoshapes_clips_a_video", "panoshapes_clips_b_video", "panoshapes_clips_c_video")
 MEASURES = ("VPQ_1", "VPQ_4", "VPQ_8", "VPQ", "STQ_corrected", "AQ_corrected")
@@ -123,31 +121,10 @@ def tracks(bench: Bench, pictures: Sequence[EncodedPicture], look_ahead: int) ->
 
 
 def whole_video(bench: Bench, pictures: Sequence[EncodedPicture]) -> Found:
-    """MinVIS_OV."""
-    matcher, votes, masks = SlotMatcher(), Votes(), []
-    for picture in pictures:
-        decoded = picture.encoded.decoded
-        order = matcher.match(decoded.query_embeddings[0])
-        matcher.remember(decoded.query_embeddings[0][order])
-        votes.add(bench.log_probabilities(picture)[order])
-        masks.append(decoded.mask_logits[0][order])
-    model, sizes = bench.model, pictures[0].encoded.sizes
-    tubes = PanopticTubes(
-        votes.mean(),
-        FrameSize(sizes.padded, sizes.image, sizes.output),
-        bench.classes.vocabulary.thing_ids,
-        model.object_mask_threshold,
-        model.overlap_threshold,
-        model.chunk_bytes,
-    )
-    for frame in masks:
-        tubes.add(frame)
-    maps, segments = tubes.result()
-    classes = {segment.id: segment.category_id for segment in segments}
-    things = {segment.id for segment in segments if segment.is_thing}
-    names = {id_: id_ if id_ in things else stuff_track(category) for id_, category in classes.items()}
-    infos = [{"id": id_, "category_id": category} for id_, category in classes.items()]
-    return [_renamed(ids.numpy(), infos, names) for ids in maps]
+    """`Segmenter.track_whole`, which is MinVIS_OV."""
+    images = [picture.image for picture in pictures]
+    results = WholeVideo(bench.segmenter.model, bench.classes, images, lambda _: iter(pictures))
+    return [(result.tracks(), {s.track or 0: s.category_id for s in result.segments}) for result in results]
 
 
 def _renamed(ids: np.ndarray, segments: Sequence[dict[str, Any]], names: dict[int, int]) -> tuple[np.ndarray, Segments]:
@@ -166,7 +143,7 @@ RULES: dict[str, Callable[[Bench, Sequence[EncodedPicture]], Found]] = {
     "votes of the past, ids are slots": lambda bench, pictures: slots(bench, pictures, 1.0),
     "votes of the past, tracks (`look_ahead=0`)": lambda bench, pictures: tracks(bench, pictures, 0),
     "votes of the past and 5 frames ahead (`Segmenter.track`)": lambda bench, pictures: tracks(bench, pictures, 5),
-    "whole video (MinVIS_OV)": whole_video,
+    "whole video (`Segmenter.track_whole`, MinVIS_OV)": whole_video,
 }
 
 
@@ -262,8 +239,11 @@ def speed(bench: Bench, stream_frames: int) -> str:
     marks = sorted({100, stream_frames // 4, stream_frames // 2, stream_frames})
     for number, _ in enumerate(bench.segmenter.track(_endless(stream_frames), vocabulary=bench.classes), start=1):
         if number in marks:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            lines.append(f"after {number} frames: peak of memory {peak:.0f} MiB")
+            lines.append(f"after {number} frames: peak of memory {_peak():.0f} MiB")
+    for count in (100, stream_frames):
+        for _ in bench.segmenter.track_whole(_Frames(count), vocabulary=bench.classes):
+            pass
+        lines.append(f"after {count} frames as a whole video: peak of memory {_peak():.0f} MiB")
     ways: tuple[Callable[..., Iterator[Any]], ...] = (bench.segmenter.track, bench.segmenter.stream)
     rates: list[list[float]] = [[], []]
     for _ in range(ROUNDS):  # in turns, so that both have the machine as it is
@@ -280,6 +260,21 @@ def speed(bench: Bench, stream_frames: int) -> str:
         milliseconds = 1000 * tracker_seconds(frames, votes)
         lines.append(f"tracker, 250 queries, memory {frames}/{votes}: {milliseconds:.1f} ms per frame (median)")
     return "\n".join(lines)
+
+
+def _peak() -> float:
+    """The most memory so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """The same, to be read several times."""
+
+    count: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return _endless(self.count)
 
 
 def _endless(count: int) -> Iterator[np.ndarray]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
 
+from fcclip.commands.frame_source import Place
 from fcclip.commands.partial import Entry, PartialRun
 from fcclip.commands.results import Demo
 from fcclip.files.atomic import atomic_path
@@ -20,15 +21,6 @@ from fcclip.inference.tracking.saved import StreamState
 from fcclip.segmentation import Segmentation
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a frame stands in its video: its number, from 1, its name, and its time in seconds."""
-
-    number: int
-    name: str
-    time: float
-
-
 class FrameResults:
     """Takes the results frame by frame; a context manager that finishes the files, whatever ends its block.
 
@@ -36,12 +28,13 @@ class FrameResults:
         demo: its report gets every result.
         source: name of the video.
         output: the file for what is drawn, or None.
-        fps, size: of that.
+        fps: of that.
         save_tracks: folder for the tracks, or None.
         partial: what is done so far; its frames count as added.
 
     Attributes:
         count: frames so far.
+        last_number: of the last one.
     """
 
     def __init__(
@@ -50,24 +43,20 @@ class FrameResults:
         source: str,
         output: Path | None,
         fps: float,
-        size: tuple[int, int],
         save_tracks: Path | None,
         partial: PartialRun | None,
     ) -> None:
         self._demo, self._source, self._output, self._partial = demo, source, output, partial
-        self._save_tracks = save_tracks
-        self.count = 0
+        self._fps, self._save_tracks = fps, save_tracks
+        self.count = self.last_number = 0
         self._names: Counter[str] = Counter()
         self._summary = TrackSummary()
         self._stack = ExitStack()
         self._files = self._open_track_files()
         self._growing: GrowingVideo | None = None
         self._writer: VideoWriter | None = None
-        if output is not None and partial is not None:
-            self._writer = self._growing = GrowingVideo(partial.video, fps, size, partial.mark)
-            self._stack.callback(self._finish_video, self._growing, output)
-        elif output is not None:
-            self._writer = self._stack.enter_context(open_video_writer(output, fps, size))
+        if partial is not None and partial.mark is not None:
+            self._open_writer((0, 0))  # there may be no frame more
         for entry in () if partial is None else partial.entries:
             self._count(entry)
             if self._files is not None and entry["track_file"] is not None:
@@ -120,17 +109,28 @@ class FrameResults:
 
     def _count(self, entry: Entry) -> None:
         self.count += 1
+        self.last_number = entry["frame"]
         self._names.update(entry["names"])
         self._summary.add_objects(((track, name) for track, name in entry["objects"]), entry["frame"])
 
     def _show(self, result: Segmentation, time: float) -> bool:
         window = self._demo.window
-        if self._writer is None and window is None:
+        if self._output is None and window is None:
             return True
         picture = result.draw()
-        if self._writer is not None:
-            self._writer.write(picture, time)
+        if self._output is not None:
+            size = (picture.shape[1], picture.shape[0])
+            (self._writer or self._open_writer(size)).write(picture, time)
         return window is None or window.show(picture, wait=False)
+
+    def _open_writer(self, size: tuple[int, int]) -> VideoWriter:
+        assert self._output is not None
+        if self._partial is None:
+            self._writer = self._stack.enter_context(open_video_writer(self._output, self._fps, size))
+        else:
+            self._writer = self._growing = GrowingVideo(self._partial.video, self._fps, size, self._partial.mark)
+            self._stack.callback(self._finish_video, self._growing, self._output)
+        return self._writer
 
     def _open_track_files(self) -> TrackFiles | None:
         if self._save_tracks is None:

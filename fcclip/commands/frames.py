@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from fcclip.commands.frame_results import FrameResults, Place
+from fcclip.commands.frame_results import FrameResults
+from fcclip.commands.frame_source import FrameReader, FrameSource
 from fcclip.commands.partial import PartialRun
 from fcclip.commands.results import FAILURES, Demo
 from fcclip.engine.errors import Interruption, interruption_noted
 from fcclip.files.fingerprint import fingerprint_tensors
-from fcclip.files.frame_folder import FrameFolder
-from fcclip.files.video import VideoReader
 from fcclip.files.video_writer import FRAGMENT, can_write_h264
 from fcclip.segmentation import Segmentation
-from fcclip.segmenter import OnError
 from fcclip.tracking import TrackedStream
-
-FrameReader = VideoReader | FrameFolder
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,7 @@ class VideoChoices:
         every: segment only one of so many frames: the first that can be read.
         save_tracks: folder for the tracks in VIPSeg's layout, or None.
         resume: go on where an interrupted run stopped.
+        whole: see `Segmenter.track_whole`.
     """
 
     tracks: bool = True
@@ -43,11 +39,7 @@ class VideoChoices:
     every: int = 1
     save_tracks: Path | None = None
     resume: bool = False
-
-
-def open_frames(source: str | int) -> FrameReader:
-    """A video file, a folder of frames, or the camera of a number."""
-    return FrameFolder(source) if isinstance(source, str) and Path(source).is_dir() else VideoReader(source)
+    whole: bool = False
 
 
 def plan_video(reader: FrameReader, output: Path | None) -> Path | None:
@@ -100,10 +92,8 @@ class VideoJob:
     output: Path | None
     choices: VideoChoices = VideoChoices()
     partial: Path | None = None
-    _read: deque[Place] = field(default_factory=deque)  # frames whose results have not come yet
     _begun: PartialRun | None = None
     _is_whole: bool = False
-    _last: int = 0  # number of the last frame whose result has come
 
     def begin(self, demo: Demo) -> None:
         """Find what an interrupted run has done, if it is to be gone on with.
@@ -114,7 +104,7 @@ class VideoJob:
         if self.partial is None:
             return
         choices = self.choices
-        wanted = (choices.tracks, choices.look_ahead, choices.every, demo.batch_size)
+        wanted = (choices.tracks, choices.look_ahead, choices.every, choices.whole, demo.batch_size)
         kinds = (self.output is not None, demo.report.keep_results, choices.save_tracks is not None)
         settings = {
             "input": self.reader.stamp,
@@ -129,20 +119,18 @@ class VideoJob:
 
         Whatever ends it, the results of the frames before that are written.
         """
-        with interruption_noted() as interruption:
-            frames = self._chosen(interruption)
-            first = next(frames, None)
-            if first is None:
-                raise KeyboardInterrupt
-            size = (first.shape[1], first.shape[0])
-            fps = self.reader.fps / self.choices.every
-            with FrameResults(
-                demo, self.reader.name, self.output, fps, size, self.choices.save_tracks, self._begun
-            ) as results:
-                if results.count:
-                    tqdm.write(f"{results.count} frames are done already")
-                self._segment(demo, islice(chain([first], frames), results.count, None), results, interruption)
-        for problem in self.reader.problems:
+        choices, done = self.choices, 0 if self._begun is None else self._begun.frames
+        fps = self.reader.fps / choices.every
+        with interruption_noted() as interruption, ExitStack() as stack:
+            frames = FrameSource(self.reader, choices.every, done, 3 if choices.whole else 1, interruption)
+            stack.callback(frames.close)
+            results = stack.enter_context(
+                FrameResults(demo, self.reader.name, self.output, fps, choices.save_tracks, self._begun)
+            )
+            if done:
+                tqdm.write(f"{done} frames are done already")
+            self._segment(demo, frames, results, interruption)
+        for problem in frames.reader.problems:
             demo.report.skip(problem)
         results.tell()
 
@@ -151,65 +139,43 @@ class VideoJob:
         if self._begun is not None and (self._is_whole or not self._begun.can_be_resumed):
             self._begun.remove()
 
-    def _segment(
-        self, demo: Demo, frames: Iterator[np.ndarray], results: FrameResults, interruption: Interruption
-    ) -> None:
+    def _segment(self, demo: Demo, frames: FrameSource, results: FrameResults, interruption: Interruption) -> None:
         """Segment the frames, and say why not all were."""
         stop = f"{self.reader.name}: stopped after frame"
         try:
-            self._is_whole = self._add_all(demo, frames, results) and not interruption.came
-            if not self._is_whole:
-                demo.report.skip(f"{stop} {self._last}: the run was interrupted{self._hint()}")
+            self._add_all(demo, frames, results)
+            self._is_whole = not interruption.came
+            if interruption.came:
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
-            demo.report.skip(f"{stop} {self._last}: the run was interrupted twice{self._hint()}")
+            goes_on = self._begun is not None and self._begun.can_be_resumed
+            hint = "; the same command with --resume goes on" if goes_on else ""
+            demo.report.skip(f"{stop} {results.last_number}: the run was interrupted{hint}")
         except FAILURES as error:  # without the frame nothing after it can be followed
-            demo.report.skip(f"{stop} {self._last}: {error}")
+            demo.report.skip(f"{stop} {results.last_number}: {error}")
 
-    def _hint(self) -> str:
-        begun = self._begun
-        return "; the same command with --resume goes on" if begun is not None and begun.can_be_resumed else ""
-
-    def _add_all(self, demo: Demo, frames: Iterator[np.ndarray], results: FrameResults) -> bool:
-        """Segment the frames; True at the end."""
-        stream = self._results(demo, frames)
+    def _add_all(self, demo: Demo, frames: FrameSource, results: FrameResults) -> None:
+        """Segment the frames, until the user presses Esc in the window."""
+        stream = self._stream(demo, frames, results.count)
         step = -(-FRAGMENT // demo.batch_size) * demo.batch_size  # so that a resumed run has the same batches
         for result in stream:
-            place = self._read.popleft()
-            self._last = place.number
+            place = frames.places.popleft()
             wants_more = results.add(place, None if result is None else result.above(demo.threshold))
             if results.count % step == 0:
                 results.commit(stream.state() if isinstance(stream, TrackedStream) else None)
             if not wants_more:
-                return True  # Esc in the window: this is all that is wanted
-        return True
+                return
 
-    def _results(self, demo: Demo, frames: Iterator[np.ndarray]) -> Iterator[Segmentation | None]:
+    def _stream(self, demo: Demo, frames: FrameSource, done: int) -> Iterator[Segmentation | None]:
+        """The results of the frames after those that are done."""
+        if self.choices.whole:
+            return islice(demo.segmenter.track_whole(frames, demo.batch_size), done, None)
+        rest = islice(frames, done, None)
         if self.choices.tracks and demo.segmenter.can_track:
             state = None if self._begun is None else self._begun.state
-            return demo.segmenter.track(frames, self.choices.look_ahead, demo.batch_size, state=state)
-        return demo.segmenter.stream(frames, demo.batch_size, on_error=self._skip(demo))
+            return demo.segmenter.track(rest, self.choices.look_ahead, demo.batch_size, state=state)
 
-    def _chosen(self, interruption: Interruption) -> Iterator[np.ndarray]:
-        """One of so many frames, until the user wants the end; its place is noted if it is not done already."""
-        reader, every = self.reader, self.choices.every
-        done = 0 if self._begun is None else self._begun.frames
-        group = -1
-        for frame in tqdm(reader, total=reader.frame_count, desc="frames", unit="frame"):
-            if interruption.came:
-                tqdm.write("interrupted: what was read is finished; Ctrl-C again ends that too")
-                return
-            if (reader.number - 1) // every == group:
-                continue
-            group = (reader.number - 1) // every
-            name = reader.frame_name if isinstance(reader, FrameFolder) else f"{reader.number - 1:08d}"
-            if done:
-                done -= 1
-            else:
-                self._read.append(Place(reader.number, name, reader.time))
-            yield frame
-
-    def _skip(self, demo: Demo) -> OnError:
         def skip(_: int, error: Exception) -> None:
-            demo.report.skip_image(f"{self.reader.name}, frame {self._read[0].number}", error)
+            demo.report.skip_image(f"{self.reader.name}, frame {frames.places[0].number}", error)
 
-        return skip
+        return demo.segmenter.stream(rest, demo.batch_size, on_error=skip)

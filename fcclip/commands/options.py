@@ -94,6 +94,11 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames ahead that help to name what is in a frame (default: 5; of a camera 0)",
     )
+    group.add_argument(
+        "--whole",
+        action="store_true",
+        help="look at the whole video first, which gives better names; the network sees every frame twice",
+    )
     group.add_argument("--every", type=_positive, default=1, metavar="N", help="segment every N-th frame only")
     group.add_argument("--save-tracks", type=Path, metavar="FOLDER", help="write the tracks in VIPSeg's layout")
 

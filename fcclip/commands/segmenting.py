@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from fcclip.commands.frames import VideoChoices, VideoJob, open_frames, plan_video_job
+from fcclip.commands.frame_source import open_frames
+from fcclip.commands.frames import VideoChoices, VideoJob, plan_video_job
 from fcclip.commands.hints import vocabulary_hints
 from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_images
@@ -64,8 +65,7 @@ def _run(options: argparse.Namespace, program: str) -> int:
             )
             torch.manual_seed(0)  # random weights, if asked for, are the same in every run
             segmenter = Segmenter.from_cfg(cfg)
-            if options.save_tracks and (options.no_tracks or not segmenter.can_track):
-                raise ValueError("--save-tracks needs tracks: leave out --no-tracks, or take a model that is panoptic")
+            _check_tracks(options, segmenter)
             segmenter.set_vocabulary(vocabulary)
             threshold = options.confidence_threshold
             settings = {"model or --opts": cfg.dump(), "vocabulary": repr(vocabulary), "threshold": str(threshold)}
@@ -151,6 +151,25 @@ def _check_paths(options: argparse.Namespace) -> None:
     require_place(output if output.is_dir() or not output.suffix else output.parent)
 
 
+def _check_tracks(options: argparse.Namespace, segmenter: Segmenter) -> None:
+    if options.save_tracks and (options.no_tracks or not segmenter.can_track):
+        raise ValueError("--save-tracks needs tracks: leave out --no-tracks, or take a model that is panoptic")
+    if isinstance(options.video_input, str) and options.whole and not segmenter.can_track:
+        raise ValueError("--whole needs tracks: take a model that is panoptic")
+
+
+def _open_video(options: argparse.Namespace, stack: ExitStack) -> VideoJob:
+    if options.whole and (options.webcam or options.no_tracks or options.look_ahead is not None):
+        raise ValueError("--whole is for files and looks at all frames; leave out --webcam, --no-tracks, --look-ahead")
+    reader = open_frames(0 if options.webcam else options.video_input)
+    stack.callback(reader.close)
+    ahead = options.look_ahead if options.look_ahead is not None else (0 if options.webcam else 5)
+    choices = VideoChoices(
+        not options.no_tracks, ahead, options.every, options.save_tracks, options.resume, options.whole
+    )
+    return plan_video_job(reader, options.output, options.json, choices, is_camera=options.webcam)
+
+
 def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) -> ImageJob | VideoJob:
     """Find what to segment and where the results go, before a model is built in vain."""
     if options.resume and options.format:
@@ -158,11 +177,7 @@ def _open_source(options: argparse.Namespace, report: Report, stack: ExitStack) 
             "--format needs the results of all images or frames, which --resume does not have; leave one out"
         )
     if options.input is None:
-        reader = open_frames(0 if options.webcam else options.video_input)
-        stack.callback(reader.close)
-        ahead = options.look_ahead if options.look_ahead is not None else (0 if options.webcam else 5)
-        choices = VideoChoices(not options.no_tracks, ahead, options.every, options.save_tracks, options.resume)
-        return plan_video_job(reader, options.output, options.json, choices, is_camera=options.webcam)
+        return _open_video(options, stack)
     images, problems = find_images(options.input, options.subfolders)
     if options.subfolders and options.output is not None:
         results = options.output.resolve()

@@ -71,12 +71,14 @@ class VideoMark:
         fragments: that are before it.
         size: of the file up to it, in bytes.
         tick: of the last frame before it.
+        picture: width and height of the frames.
     """
 
     frames: int = 0
     fragments: int = 0
     size: int = 0
     tick: int | None = None
+    picture: tuple[int, int] = (0, 0)
 
 
 class GrowingVideo(VideoWriter):
@@ -89,15 +91,15 @@ class GrowingVideo(VideoWriter):
         path: the file.
         fps: frames a second.
         size: (width, height) in pixels; odd sides are made even.
-        mark: go on from here, and forget what the file has after it.
+        mark: go on from here, with its size, and forget what the file has after it.
 
     Raises:
         VideoError: the file is shorter than the mark says.
     """
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int], mark: VideoMark | None = None) -> None:
-        super().__init__(size)
-        mark = mark or VideoMark()
+        mark = mark or VideoMark(picture=size)
+        super().__init__((mark.picture[0], mark.picture[1]))
         self.path = path
         self._fps = fps
         self._step = round(TICKS / fps)
@@ -129,7 +131,7 @@ class GrowingVideo(VideoWriter):
             self._fragment = None
         self._file.flush()
         os.fsync(self._file.fileno())
-        return VideoMark(self.frames_written, self._fragments, self._file.tell(), self._last)
+        return VideoMark(self.frames_written, self._fragments, self._file.tell(), self._last, self.size)
 
     def close(self) -> None:
         if not self._file.closed:

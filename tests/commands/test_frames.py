@@ -135,3 +135,27 @@ def test_what_cannot_be_gone_on_with_is_explained(clip: Path, tmp_path: Path, ca
     assert video.main([str(clip), *names, "--json", str(tmp_path / "out.json")]) == 2
     assert f"{partial} is damaged" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_whole_video_and_going_on_with_it(clip: Path, tmp_path: Path, monkeypatch, capsys):
+    add, whole = frame_results.FrameResults.add, ["--whole", "--every", "2"]
+
+    def interrupt(self, place, result):
+        if place.number == 1 + 2 * (FRAGMENT + 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return add(self, place, result)
+
+    folders = [tmp_path / name for name in ("one", "two")]
+    commands = [words(clip, folder) for folder in folders]
+    for command in commands:
+        command[1:1] = whole
+    assert video.main(commands[0]) == 0
+    found = json.loads((folders[0] / "out.json").read_text())["results"]
+    assert [result["frame"] for result in found] == list(range(1, FRAMES, 2))
+    monkeypatch.setattr(frame_results.FrameResults, "add", interrupt)
+    assert video.main(commands[1]) == 1
+    monkeypatch.undo()
+    assert video.main([commands[1][0], "--resume", *commands[1][1:]]) == 0
+    assert contents(folders[1]) == contents(folders[0])
+    assert video.main([str(clip), "--whole", "--look-ahead", "2", "--json", f"{tmp_path}/found.json"]) == 2
+    assert "leave out --webcam, --no-tracks, --look-ahead" in capsys.readouterr().err

@@ -10,8 +10,9 @@ Source: DVIS_Plus (Zhang et al., 2023), its MinVIS_OV on FC-CLIP.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,16 @@ from torch import Tensor
 from fcclip.inference.masks import MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
 
 MAX_TUBES = 10  # instances, as published
+
+
+class MapList(Protocol):
+    """A list of bytes, in memory or elsewhere."""
+
+    def append(self, data: bytes, /) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -50,13 +61,15 @@ class PanopticTubes:
     A query needs a class other than void and a score above `object_mask_threshold`; of the pixels of its own mask in
     all frames together it must win the share `overlap_threshold`.
 
-    Memory: a compressed map per frame.
+    Memory: a compressed map per frame, where `maps` keeps it.
 
     Args:
         class_logits: (Q, C + 1) voted log-probabilities, void last.
         size: of every frame.
         thing_ids: classes of which every query is a segment of its own.
         chunk_bytes: of upsampled masks that are held at a time.
+        thresholds: least score of a query of each class, C numbers, besides `object_mask_threshold`.
+        maps: an empty list, in which the map of each frame is kept.
     """
 
     def __init__(
@@ -67,19 +80,23 @@ class PanopticTubes:
         object_mask_threshold: float,
         overlap_threshold: float,
         chunk_bytes: int,
+        thresholds: Sequence[float] | None = None,
+        maps: MapList | None = None,
     ) -> None:
         scores, labels = class_logits.float().softmax(dim=-1).max(dim=-1)
         kept = (labels != class_logits.shape[-1] - 1) & (scores > object_mask_threshold)
+        if thresholds is not None:
+            kept &= scores >= scores.new_tensor([*thresholds, 0.0])[labels]
         self._queries = kept.nonzero()[:, 0]
         self._scores, self._labels = scores[self._queries], labels[self._queries]
         self._size, self._thing_ids = size, thing_ids
         self._overlap_threshold, self._chunk_bytes = overlap_threshold, chunk_bytes
         count = len(self._queries)
         self._won, self._seen, self._own = (torch.zeros(count, dtype=torch.int64) for _ in range(3))
-        self._maps: list[bytes] = []
+        self._maps: MapList = [] if maps is None else maps
 
-    def add(self, mask_logits: Tensor) -> None:
-        """Add the next frame: (Q, h, w), in the order of slots."""
+    def add(self, mask_logits: Tensor) -> list[int]:
+        """Add the next frame: (Q, h, w), in the order of slots; the slots that win pixels in it."""
         count = len(self._queries)
         owner = np.zeros(self._size.output, np.int16)  # 1 + the query that wins a pixel inside of its mask
         for start, stop, probability in _probabilities(mask_logits[self._queries], self._size, self._chunk_bytes):
@@ -90,13 +107,26 @@ class PanopticTubes:
             self._own += (probability >= 0.5).flatten(1).sum(dim=1).cpu()
             owner[start:stop] = torch.where(inside, best + 1, 0).cpu().numpy()
         self._maps.append(zlib.compress(owner.tobytes(), 1))
+        seen = np.unique(owner)
+        return self._queries.cpu()[torch.from_numpy(seen[seen > 0] - 1).long()].tolist()
 
     def result(self) -> tuple[Tensor, list[TubeSegment]]:
         """(T, H, W) int32 segment ids on the CPU, 0 where there is none, and the segments in the order of their ids."""
+        segments, segment_of_slot = self.segments()
+        maps = [self.frame(number, segment_of_slot) for number in range(len(self._maps))]
+        return torch.from_numpy(np.stack(maps)), segments
+
+    def segments(self) -> tuple[list[TubeSegment], dict[int, int]]:
+        """The segments in the order of their ids, and the id of the segment of each slot that has one."""
         segments, segment_of_query = self._merge()
-        ids = np.array([0, *segment_of_query], np.int32)
-        maps = [ids[np.frombuffer(zlib.decompress(data), np.int16)] for data in self._maps]
-        return torch.from_numpy(np.stack(maps).reshape(-1, *self._size.output)), segments
+        pairs = zip(self._queries.tolist(), segment_of_query, strict=True)
+        return segments, {slot: id_ for slot, id_ in pairs if id_}
+
+    def frame(self, number: int, segment_of_slot: Mapping[int, int]) -> np.ndarray:
+        """(H, W) int32 segment ids of a frame, from 0, by what `segments` says."""
+        ids = np.array([0, *(segment_of_slot.get(slot, 0) for slot in self._queries.tolist())], np.int32)
+        owner = np.frombuffer(zlib.decompress(self._maps[number]), np.int16)
+        return ids[owner].reshape(self._size.output)
 
     def _merge(self) -> tuple[list[TubeSegment], list[int]]:
         """The segments, and the id of the segment of each kept query (0: none)."""
