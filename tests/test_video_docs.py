@@ -22,7 +22,7 @@ def test_the_python_example_runs():
 def test_flags_and_keys_exist():
     rows = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.M)
     flags = [flag for flag in rows if flag not in ("--video-input", "--webcam")]
-    assert {"--no-tracks", "--look-ahead", "--every", "--save-tracks", "--json", "--resume"} == set(flags)
+    assert {"--no-tracks", "--look-ahead", "--every", "--save-tracks", "--json", "--resume", "--whole"} == set(flags)
     parse_arguments(
         ["--webcam", "--no-tracks", "--look-ahead", "3", "--every", "2", "--save-tracks", "f", "--json", "f.json"]
     )
