@@ -15,6 +15,7 @@ FLOORS = [
     {"weights", "zoo"},
     {"meta_arch"},
     {"speed", "tracking"},
+    {"whole_video"},
     {"engine", "segmenter"},
     {"serving"},
     {"public"},

@@ -84,7 +84,7 @@ class FrameResults:
 
     def commit(self, state: StreamState | None) -> None:
         """Another run may go on from here, with tracks from their state."""
-        if self._partial is not None:
+        if self._partial is not None and self._partial.is_resumable:
             self._partial.commit(state, None if self._growing is None else self._growing.end_fragment())
 
     def tell(self) -> None:

@@ -74,7 +74,7 @@ def plan_video_job(
         if choices.resume:
             raise ValueError("--resume of a video needs PyAV; pip install 'fcclip[video]'")
     partial = None if first is None or (is_camera and target is None) else first.with_name(f"{first.name}.partial")
-    return VideoJob(reader, target, choices, partial)
+    return VideoJob(reader, target, choices, partial, is_camera)
 
 
 @dataclass
@@ -86,12 +86,14 @@ class VideoJob:
         output: the video of what is drawn.
         choices: see there.
         partial: folder for what is done while the results are not whole; None for none.
+        is_camera: what was seen does not come again.
     """
 
     reader: FrameReader
     output: Path | None
     choices: VideoChoices = VideoChoices()
     partial: Path | None = None
+    is_camera: bool = False
     _begun: PartialRun | None = None
     _is_whole: bool = False
 
@@ -113,6 +115,7 @@ class VideoJob:
             "flags": repr((*wanted, *kinds)),
         }
         self._begun = PartialRun.open(self.partial, settings, choices.resume, demo.segmenter.model.device)
+        self._begun.is_resumable = not (self.is_camera or demo.report.writers)
 
     def run(self, demo: Demo) -> None:
         """Segment every frame; the first Ctrl-C, or Esc in the window, ends the reading of frames, the second all.

@@ -37,6 +37,7 @@ class PartialRun:
         entries: what was found in them.
         state: of the tracks after them; None without tracks.
         mark: the place after them in `video`; None without a video.
+        is_resumable: if not, nothing but the video is kept.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class PartialRun:
     entries: list[Entry] = field(default_factory=list)
     state: StreamState | None = None
     mark: VideoMark | None = None
+    is_resumable: bool = True
     _size: int = 0  # of the lines on the disk, in bytes
     _new: list[str] = field(default_factory=list)
 
@@ -81,7 +83,8 @@ class PartialRun:
 
     def note(self, entry: Entry) -> None:
         """Add what was found in the next frame; it counts from the next `commit` on."""
-        self._new.append(json.dumps(entry) + "\n")
+        if self.is_resumable:
+            self._new.append(json.dumps(entry) + "\n")
 
     def commit(self, state: StreamState | None, mark: VideoMark | None) -> None:
         """Everything so far is done, and on the disk when this returns."""
