@@ -7,7 +7,7 @@ these stand in for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -215,3 +215,26 @@ def decode(decoder: Any, levels: list[Tensor], features: Tensor, text: TextClass
         queries = feed_forward(queries)
         outputs, forbidden = predict(decoder, queries, features, sizes[(index + 1) % LEVELS])
     return outputs
+
+
+def adapter_embeddings(
+    adapter: Any,
+    features: Tensor,
+    places: Tensor,
+    mask_logits: Tensor,
+    embed: Callable[[Tensor], Tensor],
+    masks_at_once: int,
+) -> Tensor:
+    """Mask-Adapter's embeddings: the picture fused anew with every mask, empty or not. Of one image."""
+    height, width = places.shape[-2:]
+    rows = []
+    for masks in (mask_logits[0].float().sigmoid() > adapter.threshold).float().split(masks_at_once):
+        small = F.interpolate(masks[:, None], size=(4 * height, 4 * width), mode="bilinear", align_corners=False)
+        x = adapter.fuse(places + adapter.mask_downscaling(small))
+        for block in (adapter.cnext1, adapter.cnext2, adapter.cnext3):
+            x = block(x)
+        maps = adapter.final(adapter.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        weights = F.logsigmoid(maps.flatten(2)).softmax(dim=-1).flatten(0, 1)
+        pooled = weights @ features[0].flatten(1).T
+        rows.append(embed(pooled[None])[0].unflatten(0, (len(masks), -1)).mean(dim=1))
+    return torch.cat(rows)[None]

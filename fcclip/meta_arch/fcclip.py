@@ -178,7 +178,7 @@ class FCCLIP(OpenVocabularyModel):
             "chunk_bytes": chunk_bytes_of(node.TEST_CHUNK_MB),
             "geometric_ensemble_alpha": node.GEOMETRIC_ENSEMBLE_ALPHA,
             "geometric_ensemble_beta": node.GEOMETRIC_ENSEMBLE_BETA,
-            "ensemble_on_valid_mask": node.ENSEMBLE_ON_VALID_MASK,
+            "ensemble_on_valid_mask": node.ENSEMBLE_ON_VALID_MASK and not cfg.MODEL.MASK_ADAPTER.NAME,
             "allow_random_weights": node.ALLOW_RANDOM_WEIGHTS,
             "text_cache": node.TEXT_CACHE,
             "templates": read_templates(node.TEMPLATES) if node.TEMPLATES else TEMPLATES,
@@ -261,7 +261,7 @@ class FCCLIP(OpenVocabularyModel):
         """Class logits (B, Q, C + 1) of the trained classifier and of CLIP together, void last; in float32."""
         in_vocab, out_vocab = self.classify_apart(decoded, classes)
         exponents = torch.where(classes.seen, self.geometric_ensemble_alpha, self.geometric_ensemble_beta)
-        if self.ensemble_on_valid_mask and self.mask_adapter is None:  # which sees empty masks as well
+        if self.ensemble_on_valid_mask:
             exponents = exponents * decoded.on_features[..., None]
         joint = geometric_ensemble(in_vocab, out_vocab, exponents, self.clip_trust_weight)
         if classes.contest is None:

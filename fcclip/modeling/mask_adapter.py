@@ -160,10 +160,11 @@ class MASKAdapterHead(nn.Module):
         x = fused + F.conv2d(encoder(x), weight[:, :, None, None], bias)
         x = x.contiguous(memory_format=torch.channels_last)
         if self._recompute and torch.is_grad_enabled():
-            return checkpoint(self._blocks, x, use_reentrant=False)
-        return self._blocks(x)
+            return checkpoint(self.blocks, x, use_reentrant=False)
+        return self.blocks(x)
 
-    def _blocks(self, x: Tensor) -> Tensor:
+    def blocks(self, x: Tensor) -> Tensor:
+        """Maps (N, channels, h, w) -> logits (N, K, h, w): where nearly all of the time goes."""
         x = self.cnext3(self.cnext2(self.cnext1(x)))
         x = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return self.final(x)

@@ -8,7 +8,7 @@ from fcclip import FCCLIP, Vocabulary
 from fcclip.modeling.decoded import Decoded
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_model
-from tools.published import as_published
+from tools.published import adapter_embeddings, as_published
 
 
 @torch.no_grad()
@@ -40,3 +40,14 @@ def test_savings_change_no_result(kind: str) -> None:
     assert found["panoptic_seg"][1] == expected["panoptic_seg"][1]
     assert len(found["panoptic_seg"][1]) > 1
     torch.testing.assert_close(found["instances"].scores, expected["instances"].scores, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_savings_of_the_adapter_change_no_embedding() -> None:
+    model = tiny_model(MODEL__MASK_ADAPTER__NAME="MASKAdapterHead", MODEL__MASK_ADAPTER__NUM_CHANNELS=16)
+    seed_by_name(model)
+    dense, places, masks = torch.randn(1, 64, 3, 4), torch.randn(1, 32, 3, 4), torch.randn(1, 9, 24, 32)
+    masks[:, 4:7] = -3
+    adapter, embed = model.mask_adapter, model.backbone.embed_pooled
+    expected = adapter_embeddings(adapter, dense, places, masks, embed, masks_at_once=4)
+    torch.testing.assert_close(adapter.embed_masks(dense, places, masks, embed), expected, atol=1e-5, rtol=1e-4)
