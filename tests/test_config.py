@@ -114,6 +114,33 @@ def test_values_of_the_successors_are_the_published_ones(name: str) -> None:
     assert (0.5 if folder == "ovrcoat" else 0.0) == node.OVRCOAT.CLIP_TRUST_WEIGHT
 
 
+def test_keys_of_published_files_of_the_successors_merge(tmp_path: Path) -> None:
+    """The keys that those files set and FC-CLIP's do not."""
+    path = tmp_path / "published.yaml"
+    model: dict[str, object] = {
+        "META_ARCHITECTURE": "MAFT_Plus",
+        "MASK_ADAPTER": {
+            "NAME": "MASKAdapterHead",
+            "MASK_IN_CHANNELS": 16,
+            "NUM_CHANNELS": 768,
+            "USE_CHECKPOINT": False,
+        }
+        | {"NUM_OUTPUT_MAPS": 16, "MASK_THRESHOLD": 0.45, "USE_CHECKPOINT": False, "TRAIN_MAFT": True},
+        "BACKBONE": {"FREEZE": False},
+        "OVRCOAT": {"CE_WEIGHT": 0.1, "DIST_WEIGHT": 0.0, "RC_WEIGHTS": 0.0, "CLIP_TRUST_WEIGHT": 0.5}
+        | {"SEM_SEG_WEIGHTS": "fcclip_cocopan.pth"},
+        "FC_CLIP": {"GEOMETRIC_ENSEMBLE_ALPHA": -1.0},
+        "rc_weights": 0.1,
+        "cdt_params": [640, 8],
+    }
+    solver = {"LR_SCHEDULER_NAME": "WarmupPolyLR", "POLY_LR_CONSTANT_ENDING": 0.0, "WEIGHT_DECAY_BIAS": None}
+    train = {"LOSSES": ["oov_ce", "masks", "labels"], "USE_PRETRAINED_SEG_HEAD_WEIGHTS": False}
+    path.write_text(yaml.safe_dump({"MODEL": model, "SOLVER": solver, "TRAIN": train}))
+    cfg = fcclip.get_cfg()
+    cfg.merge_from_file(path)
+    assert (cfg.MODEL.rc_weights, cfg.MODEL.cdt_params, cfg.TRAIN.LOSSES[0]) == (0.1, [640, 8], "oov_ce")
+
+
 @pytest.mark.parametrize("name", ["a847", "pc59", "pc459", "pas20", "coco"])
 def test_adapter_configs_differ_from_those_of_fcclip_in_the_same_values_for_every_set(name: str) -> None:
     plain, adapted = load(name), family(f"mask_adapter/fcclip_convnext_large_eval_{name}")
