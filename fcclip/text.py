@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -158,14 +159,14 @@ class NameEmbedder:
         tokens = self._tokenize([template.format(name) for name in names for template in self._templates])
         lengths = tokens.argmax(dim=-1)
         self._refuse_overlong(names, lengths, tokens.shape[1])
-        longest = lengths.view(len(names), count).amax(dim=1)
-        order = longest.argsort(stable=True)  # batches of about equal length waste few positions
+        prompts_of_name = tokens.view(len(names), count, -1)
+        order = _in_order(prompts_of_name[:, 0])  # names that begin alike come together, and are encoded together
         bar = tqdm(total=len(names), desc="encoding class names", disable=len(names) < PROGRESS_FROM, leave=False)
         unwritten: dict[str, Tensor] = {}
         written = time.monotonic()
         try:
             for batch in order.split(max(BATCH_SIZE // count, 1)):
-                prompts = self._encode(tokens.view(len(names), count, -1)[batch].flatten(0, 1)).float().cpu()
+                prompts = self._encode(prompts_of_name[batch].flatten(0, 1)).float().cpu()
                 rows = average_prompts(prompts, count)
                 _refuse_no_numbers(rows)
                 unwritten.update(zip([names[index] for index in batch.tolist()], rows, strict=True))
@@ -188,6 +189,11 @@ class NameEmbedder:
                 raise ValueError(
                     f'the name "{name[:60]}" is too long for CLIP, which reads {context} tokens; shorten it'
                 )
+
+
+def _in_order(prompts: Tensor) -> Tensor:
+    """The order (n,) in which prompts (n, context length) stand in a dictionary of tokens."""
+    return torch.from_numpy(np.lexsort(prompts.numpy().T[::-1]))
 
 
 def _refuse_no_numbers(rows: Tensor) -> None:
