@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcclip.clip.convnext_blocks import run_stage
 from fcclip.clip.mask_pooling import mask_pool
 
 
@@ -38,7 +39,7 @@ class ConvNeXtTower:
         features = {"stem": trunk.stem(images)}
         x = features["stem"]
         for level, stage in enumerate(trunk.stages, start=2):
-            x = stage(x)
+            x = run_stage(stage, x)
             features[f"res{level}"] = x
         features["clip_vis_dense"] = trunk.norm_pre(x)
         return {name: x.contiguous(memory_format=self.memory_format) for name, x in features.items()}
