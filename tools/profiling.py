@@ -19,11 +19,12 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from fcclip.clip.convnext_blocks import run_stage
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.modeling.deformable.backends import sampler
 
@@ -234,7 +235,20 @@ def parts_of(model: FCCLIP, enter: Callable[[str], AbstractContextManager[None]]
                 lambda backend: _inside(sampler(backend), "pixel decoder: sampling", enter),
             )
         )
+        stack.enter_context(patch("fcclip.clip.convnext.run_stage", _inside_stages(model, enter)))
         yield
+
+
+def _inside_stages(
+    model: FCCLIP, enter: Callable[[str], AbstractContextManager[None]]
+) -> Callable[[nn.Module, Tensor], Tensor]:
+    """A `run_stage` that enters the part of each stage."""
+    names = {stage: name for name, stage in _numbered_stages(model)}
+
+    def wrapper(stage: nn.Module, x: Tensor) -> Tensor:
+        return _inside(run_stage, names[stage], enter)(stage, x)
+
+    return wrapper
 
 
 def _inside(
@@ -252,12 +266,18 @@ def _targets(model: FCCLIP) -> list[tuple[str, Any, str]]:
     return [*_tower_targets(model), *_pixel_decoder_targets(model), *_decoder_targets(model)]
 
 
-def _tower_targets(model: FCCLIP) -> list[tuple[str, Any, str]]:
+def _numbered_stages(model: FCCLIP) -> list[tuple[str, nn.Module]]:
     visual: Any = model.backbone.clip_model.visual
     trunk = getattr(visual, "trunk", None)  # of a ConvNeXt; a ResNet has layers instead
     stages = trunk.stages if trunk is not None else [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
-    numbered = [(f"image tower: stage {number}", stage, "forward") for number, stage in enumerate(stages, start=1)]
-    return [("image tower: other", model.backbone, "forward"), *numbered]
+    return [(f"image tower: stage {number}", stage) for number, stage in enumerate(stages, start=1)]
+
+
+def _tower_targets(model: FCCLIP) -> list[tuple[str, Any, str]]:
+    targets: list[tuple[str, Any, str]] = [("image tower: other", model.backbone, "forward")]
+    if not hasattr(model.backbone.clip_model.visual, "trunk"):  # a ConvNeXt's are run by `run_stage`
+        targets += [(name, stage, "forward") for name, stage in _numbered_stages(model)]
+    return targets
 
 
 def _pixel_decoder_targets(model: FCCLIP) -> list[tuple[str, Any, str]]:

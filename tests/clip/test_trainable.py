@@ -29,7 +29,8 @@ def test_features_are_those_of_the_frozen_one() -> None:
     image = torch.randn(1, 3, 64, 64)
     expected = frozen.backbone.training_features(image)
     found = trained.backbone.training_features(image)
-    assert all(torch.equal(found[name], x) for name, x in expected.items())
+    for name, x in expected.items():  # the frozen one may take its blocks in pieces
+        torch.testing.assert_close(found[name], x)
 
 
 @pytest.mark.parametrize(("overrides", "has_clip"), [({}, False), (TRAINED, True)])
