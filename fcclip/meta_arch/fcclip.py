@@ -187,7 +187,17 @@ class FCCLIP(OpenVocabularyModel):
         }
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,)."""
+        """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,).
+
+        Raises:
+            ValueError: an adapter or a tuned trunk is to be trained, which these losses say nothing of.
+        """
+        if self.mask_adapter is not None or self.tuned_weights:
+            what = "Mask-Adapter" if self.mask_adapter is not None else type(self).__name__
+            raise ValueError(
+                f"{what} cannot be trained here, only evaluated (docs/family.md); train FC-CLIP, with a file of "
+                "configs/coco/panoptic-segmentation/fcclip"
+            )
         batch = self._batch(batched_inputs)
         features = self.backbone.training_features(batch.tensor)
         outputs = self.sem_seg_head(features, self._with_void(self.vocabularies.train(self.device)))

@@ -219,3 +219,11 @@ def test_void_queries_are_not_shown_to_the_adapter_where_only_panoptic_results_a
     assert torch.equal(answers[0]["panoptic_seg"][0], answers[1]["panoptic_seg"][0])
     assert answers[0]["panoptic_seg"][1] == answers[1]["panoptic_seg"][1] != []
     assert answers[0]["panoptic_scores"] == pytest.approx(answers[1]["panoptic_scores"])
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [(ADAPTER, "Mask-Adapter"), ({"MODEL__META_ARCHITECTURE": "OVRCOAT"}, "OVRCOAT")]
+)
+def test_what_has_no_losses_of_its_own_is_not_trained_by_those_of_fcclip(options, name) -> None:
+    with pytest.raises(ValueError, match=f"{name} cannot be trained here, only evaluated .*; train FC-CLIP, with"):
+        tiny_model(**options).train()([{"image": image()}])
