@@ -26,6 +26,7 @@ class Command:
 COMMANDS = {
     "segment": Command("fcclip.commands.segment", "segment photographs by the names you give"),
     "video": Command("fcclip.commands.video", "segment a video"),
+    "serve": Command("fcclip.commands.serve", "serve a web page and an HTTP interface", needs_models=False),
     "models": Command("fcclip.commands.models", "list the trained models that have a name", needs_models=False),
     "data": Command("fcclip.commands.data", "fetch public datasets and prepare them"),
     "check": Command("fcclip.data.check", "verify a prepared dataset"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from fcclip.files.paths import require_file
 MAX_PIXELS = 64_000_000  # a little more than the largest pictures of telephones; $FCCLIP_MAX_PIXELS changes it
 ImageLike = str | Path | Image.Image | np.ndarray | torch.Tensor  # what `to_rgb` takes
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+SAFE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImageError(ValueError):
@@ -74,7 +77,28 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: it is no regular file.
     """
     path = require_file(path, "image")
-    with _decoding(path, UnreadableImageError) as image:
+    with _decoding(path, UnreadableImageError, str(path)) as image:
+        image.load()
+        return _from_pil(image)
+
+
+def decode_image(file: BinaryIO, name: str, check: Callable[[int, int], None]) -> np.ndarray:
+    """Decode a picture that a stranger sent: one of the usual formats only, whose decoders start no other program.
+
+    Args:
+        file: what was sent.
+        name: begins the sentence of an error.
+        check: is told height and width before anything of that size is made, and may refuse them.
+
+    Returns:
+        As `read_image`.
+
+    Raises:
+        UnreadableImageError: it is no image, is damaged, truncated or too large, or has pixels of unknown scale.
+    """
+    Image.init()  # else Pillow does not know them all by name
+    with _decoding(file, UnreadableImageError, name, SAFE_FORMATS) as image:
+        check(image.height, image.width)
         image.load()
         return _from_pil(image)
 
@@ -134,7 +158,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
         raise FileNotFoundError(f"label map {path} does not exist; is the dataset there completely?") from None
     except ValueError as error:
         raise LabelMapError(str(error)) from None
-    with _decoding(path, LabelMapError) as image:
+    with _decoding(path, LabelMapError, str(path)) as image:
         labels = np.asarray(image)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise LabelMapError(
@@ -144,18 +168,20 @@ def read_label_map(path: str | Path) -> np.ndarray:
 
 
 @contextmanager
-def _decoding(path: Path, error_type: type[ValueError]) -> Iterator[Image.Image]:
+def _decoding(
+    source: Path | BinaryIO, error_type: type[ValueError], name: str, formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
     """An opened image; whatever goes wrong with it becomes one sentence."""
     # Pillow has a limit of its own, which is not to be the lower one.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels())
     try:
-        with Image.open(path) as image:
-            check_size(image.height, image.width, str(path))
+        with Image.open(source, formats=formats) as image:
+            check_size(image.height, image.width, name)
             yield image
     except ImageTooLargeError as error:
         raise error if error_type is UnreadableImageError else error_type(str(error)) from None
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise error_type(f"{path} is not a readable image: {_first_line(error)}") from error
+        raise error_type(f"{name} is not a readable image: {_first_line(error)}") from error
 
 
 def find_images(inputs: Iterable[str | Path], subfolders: bool = False) -> tuple[list[Path], list[str]]:

@@ -1,0 +1,148 @@
+"""Serve a web page, and an HTTP interface for programs: one model for many people.
+
+    fcclip serve --model panoshapes
+    curl -F picture=@photo.jpg -F "names=cat,kitten; sofa; wall=stuff" http://127.0.0.1:7860/predict
+
+docs/serving.md tells the rest. Nothing that visitors send is written to the disk or leaves this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from fcclip.engine.errors import add_debug_flag, run_command
+
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "gradio")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until the process is told to end; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    return run_command("fcclip serve", lambda: _serve(options), options.debug)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags."""
+    parser = argparse.ArgumentParser(
+        prog="fcclip serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="repeatable: a trained model, a checkpoint or a YAML file; "
+        "the first is asked by default (default: fcclip_convnext_large)",
+    )
+    add("--host", default="127.0.0.1", help='"0.0.0.0" lets other machines in (default: %(default)s)')
+    add("--port", type=int, default=7860, help="0 for any that is free (default: %(default)s)")
+    add("--root-path", default="", metavar="PATH", help='the path at which a proxy shows it, such as "/segment"')
+    add(
+        "--trusted-proxies",
+        default="127.0.0.1",
+        metavar="ADDRESSES",
+        help="whose X-Forwarded headers are believed (default: %(default)s)",
+    )
+    add("--max-upload", type=_positive, default=20.0, metavar="MB", help="default: %(default)s")
+    add("--max-pixels", type=_positive, default=16e6, metavar="N", help="of a picture (default: %(default)g)")
+    add("--max-names", type=_positive, default=300, metavar="N", help="of one question (default: %(default)s)")
+    add(
+        "--max-memory",
+        type=_positive,
+        default=2.0,
+        metavar="GB",
+        help="for the pictures of all visitors together (default: %(default)s)",
+    )
+    add(
+        "--max-idle",
+        type=_positive,
+        default=30.0,
+        metavar="MINUTES",
+        help="after which a picture is forgotten (default: %(default)s)",
+    )
+    add(
+        "--queue",
+        type=int,
+        default=20,
+        metavar="N",
+        help="requests that wait; more are told to come again (default: %(default)s)",
+    )
+    add(
+        "--timeout",
+        type=_positive,
+        default=60.0,
+        metavar="SECONDS",
+        help="for a request to arrive, and for its turn to come (default: %(default)s)",
+    )
+    add("--keep-models", type=int, default=2, metavar="N", help="models in memory at once (default: %(default)s)")
+    add("--no-page", action="store_true", help="the HTTP interface alone")
+    add("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
+    add("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
+    add_debug_flag(parser)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    os.environ.update(QUIET)  # before any of these packages is imported
+    _require_packages(with_page=not options.no_page)
+    root_path = _clean_root(options.root_path)
+    importlib.import_module("fcclip.public")
+    from fcclip.commands.doctor import own_version
+    from fcclip.commands.options import DEFAULT_MODEL
+    from fcclip.serving.http import ServerLimits, build_app
+    from fcclip.serving.models import Models
+    from fcclip.serving.server import address, bind, run
+    from fcclip.serving.sessions import Limits, Sessions
+
+    # What visitors type is not for the log; they are told themselves.
+    logging.getLogger("fcclip.meta_arch.vocabularies").setLevel(logging.ERROR)
+    models = Models(options.model or [DEFAULT_MODEL], options.keep_models, device=options.device, fast=options.fast)
+    with bind(options.host, options.port) as bound:
+        models.get()
+        sessions = Sessions(
+            models,
+            int(options.max_memory * 1e9),
+            options.max_idle * 60,
+            Limits(int(options.max_pixels), int(options.max_names)),
+        )
+        limits = ServerLimits(int(options.max_upload * 1e6), options.queue, options.timeout)
+        app = build_app(sessions, own_version(), limits, root_path)
+        if not options.no_page:
+            importlib.import_module("fcclip.serving.page").mount_page(
+                app, sessions, "/", limits.upload, limits.queue, root_path or None
+            )
+        print(f"fcclip serves {', '.join(models.names)} at {address(bound)}{root_path}; Ctrl-C ends it", flush=True)
+        with suppress(KeyboardInterrupt):
+            run(app, bound, options.trusted_proxies)
+    print("fcclip has ended", flush=True)
+    return 0
+
+
+def _require_packages(with_page: bool) -> None:
+    """Raises: ModuleNotFoundError: a package of the extra is not installed."""
+    for name in NEEDED if with_page else NEEDED[:-1]:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'the server needs {error.name}, which is not installed; install it with: pip install "fcclip[demo]"'
+            ) from None
+
+
+def _clean_root(path: str) -> str:
+    """ "segment/" -> "/segment"."""
+    plain = path.strip("/")
+    return f"/{plain}" if plain else ""
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return value
