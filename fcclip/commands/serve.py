@@ -114,9 +114,9 @@ def _serve(options: argparse.Namespace) -> int:
         limits = ServerLimits(int(options.max_upload * 1e6), options.queue, options.timeout)
         app = build_app(sessions, own_version(), limits, root_path)
         if not options.no_page:
-            importlib.import_module("fcclip.serving.page").mount_page(
-                app, sessions, "/", limits.upload, limits.queue, root_path or None
-            )
+            from fcclip.serving.page import mount_page
+
+            mount_page(app, sessions, "/", limits.upload, limits.queue, root_path or None)
         print(f"fcclip serves {', '.join(models.names)} at {address(bound)}{root_path}; Ctrl-C ends it", flush=True)
         with suppress(KeyboardInterrupt):
             run(app, bound, options.trusted_proxies)

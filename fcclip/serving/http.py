@@ -25,6 +25,8 @@ from fcclip.serving.models import NamesError, UnknownModelError
 from fcclip.serving.sessions import Answer, Sessions
 
 SWEEP_SECONDS = 30.0
+MEDIA_TYPES = ("application/json", "image/png", "application/zip", "application/octet-stream")
+REFUSALS = (404, 408, 413, 415, 422, 503)
 AT_ONCE = 2  # pictures that are decoded, answered and written at once; the network takes one
 # The most specific first.
 STATUS_OF: tuple[tuple[type[Exception], int], ...] = (
@@ -160,9 +162,7 @@ def _add_predict(app: FastAPI, sessions: Sessions, limits: ServerLimits) -> None
     content: dict[str, Any] = {
         kind: {} for kind in ("application/json", "image/png", "application/zip", "application/octet-stream")
     }
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem} for status in (404, 408, 413, 415, 422, 503)
-    }
+    problems: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in REFUSALS}
 
     @app.post("/predict", response_model=None, responses={200: {"content": content}, **problems})
     async def predict(

@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Serve the web page and the HTTP interface; --help tells more."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
+
+from fcclip.commands.serve import main
+
+if __name__ == "__main__":
+    sys.exit(main())

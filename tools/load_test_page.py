@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Ask a real `fcclip serve` on this machine as many people at once, and compare every answer with the one given alone.
+
+    python tools/load_test_page.py --users 50 --seconds 60
+
+Every user has a picture of its own and changing names. Prints errors, mixed answers, latencies and the memory of the
+server before and after. The exit code is 1 if there was an error or an answer that belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import requests
+from PIL import Image
+
+from fcclip import Segmentation, Segmenter
+from fcclip.data.panoshapes.scene import render_scene
+
+NAMES = (
+    "red star; purple heart; blue star; red circle; grass=stuff; snow=stuff; water=stuff",
+    "green square; white crescent; yellow ring; purple arrow; brick=stuff; sand=stuff",
+    "star; circle; square; triangle; heart; ground=stuff",
+)
+SIDE = 192
+
+
+@dataclass
+class Tally:
+    """What the users met.
+
+    Attributes:
+        first: seconds of the first answer for each picture.
+        changed: seconds of the answers for other names.
+        errors: what was said in place of answers.
+        mixed: answers that are not those of the user's picture and names.
+        turned_away: how often the server was full.
+    """
+
+    first: list[float] = field(default_factory=list)
+    changed: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    mixed: int = 0
+    turned_away: int = 0
+
+
+@contextmanager
+def serving(*flags: str) -> Iterator[str]:
+    """A server in a process of its own, with the small model; its address."""
+    command = [sys.executable, "-m", "fcclip", "serve", "--model", "panoshapes", "--port", "0", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if " at http" not in line:
+                raise RuntimeError(f"the server did not start: {line}")
+            yield line.partition(" at ")[2].partition(";")[0]
+        finally:
+            process.terminate()
+
+
+def scene(seed: int) -> np.ndarray:
+    """The picture of a user."""
+    return render_scene(np.random.default_rng(seed), SIDE, SIDE).image
+
+
+def summary(segments: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """What tells answers apart: name, area and box of every segment."""
+    return sorted((one["name"], one["area"], *one["box"]) for one in segments)
+
+
+def answers_alone(users: int) -> list[list[Any]]:
+    """For every user and list of names, what the model says when nobody else asks."""
+    segmenter = Segmenter.from_pretrained("panoshapes")
+    alone = []
+    for seed in range(users):
+        encoded = segmenter.encode(scene(seed))
+        found: list[Segmentation] = [segmenter.predict(encoded, vocabulary=names) for names in NAMES]
+        alone.append([summary(one.to_dict()["segments"]) for one in found])
+    return alone
+
+
+def use(address: str, seed: int, expected: list[Any], until: float, tally: Tally) -> None:
+    """One user, who asks until it is time."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene(seed)).save(buffer, "PNG")
+    turn = 0
+    with requests.Session() as session:
+        while time.monotonic() < until or turn == 0:
+            which = (seed + turn) % len(NAMES)
+            start = time.perf_counter()
+            try:
+                reply = session.post(
+                    f"{address}/predict",
+                    files={"picture": ("scene.png", buffer.getvalue())},
+                    data={"names": NAMES[which], "task": "panoptic", "masks": "false"},
+                    timeout=120,
+                )
+            except requests.RequestException as error:
+                tally.errors.append(str(error))
+                return
+            seconds = time.perf_counter() - start
+            if reply.status_code == 503:
+                tally.turned_away += 1
+                time.sleep(1)
+                continue
+            if reply.status_code != 200:
+                tally.errors.append(reply.text)
+                return
+            tally.mixed += summary(reply.json()["segments"]) != expected[which]
+            (tally.changed if turn else tally.first).append(seconds)
+            turn += 1
+
+
+def load(address: str, users: int, seconds: float, alone: list[list[Any]]) -> Tally:
+    """Let all users ask at once."""
+    tally = Tally()
+    until = time.monotonic() + seconds
+    threads = [threading.Thread(target=use, args=(address, seed, alone[seed], until, tally)) for seed in range(users)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return tally
+
+
+def health(address: str) -> dict[str, Any]:
+    return requests.get(f"{address}/health", timeout=60).json()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args(arguments)
+    alone = answers_alone(options.users)
+    with serving("--queue", str(options.users)) as address:
+        before = health(address)
+        tally = load(address, options.users, options.seconds, alone)
+        after = health(address)
+    print(f"{options.users} users, {options.seconds:g} s, {len(tally.first) + len(tally.changed)} answers")
+    print(f"errors {len(tally.errors)}, mixed answers {tally.mixed}, turned away {tally.turned_away}")
+    for name, times in (("first answer", tally.first), ("changed names", tally.changed)):
+        if times:
+            middle, late = np.percentile(times, (50, 95))
+            print(f"{name}: p50 {middle:.2f} s, p95 {late:.2f} s")
+    print(
+        f"memory: {before['process_bytes'] / 1e6:.0f} MB before, {after['process_bytes'] / 1e6:.0f} MB after, ", end=""
+    )
+    print(f"{after['sessions']} sessions of {after['session_bytes'] / 1e6:.0f} MB")
+    print("\n".join(tally.errors[:5]))
+    return int(bool(tally.errors or tally.mixed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
