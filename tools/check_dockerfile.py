@@ -4,9 +4,9 @@
     python tools/check_dockerfile.py --build-arg TORCH_INSTALL="torch torchvision"
     python tools/check_dockerfile.py --folder /tmp/image --build-arg TORCH_INSTALL="./torch.whl ./torchvision.whl"
 
-What is left out: the base image (this Python stands in for it) and commands of apt-get. Absolute folders of the image
-lie below --folder. In the end the entry point runs `doctor`, and segments a rendered scene by the model that comes
-along. Prints the seconds that each step took, and the megabytes that there are after it.
+What is left out: the base image (this Python stands in for it), its users, and commands of apt-get. Absolute folders
+of the image lie below --folder. In the end the entry point runs `doctor`, and segments a rendered scene by the model
+that comes along. Prints the seconds that each step took, and the megabytes that there are after it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LEFT_OUT = ("apt-get", "useradd")
 TRIALS = ("doctor", "segment scene.png --model panoshapes --output segmented.png --vocabulary 'red star; snow=stuff'")
 
 
@@ -88,11 +89,11 @@ def follow(name: str, argument: str, image: Image, build_args: dict[str, str]) -
         *sources, target = argument.split()
         for source in sources:
             copy(REPOSITORY / source, image.folder / target)
-    elif name == "RUN" and "apt-get" not in argument:
+    elif name == "RUN" and not any(word in argument for word in LEFT_OUT):
         image.run(argument)
     elif name == "ENTRYPOINT":
         image.entry = json.loads(argument)
-    elif name not in ("FROM", "RUN", "CMD"):
+    elif name not in ("FROM", "RUN", "CMD", "USER", "EXPOSE", "HEALTHCHECK"):
         raise ValueError(f"{name} in the Dockerfile is not known to this script")
 
 

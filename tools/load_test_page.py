@@ -30,7 +30,7 @@ from fcclip.data.panoshapes.scene import render_scene
 NAMES = (
     "red star; purple heart; blue star; red circle; grass=stuff; snow=stuff; water=stuff",
     "green square; white crescent; yellow ring; purple arrow; brick=stuff; sand=stuff",
-    "star; circle; square; triangle; heart; ground=stuff",
+    "star; circle; square; triangle; heart; water=stuff",
 )
 SIDE = 192
 
@@ -154,10 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if times:
             middle, late = np.percentile(times, (50, 95))
             print(f"{name}: p50 {middle:.2f} s, p95 {late:.2f} s")
-    print(
-        f"memory: {before['process_bytes'] / 1e6:.0f} MB before, {after['process_bytes'] / 1e6:.0f} MB after, ", end=""
-    )
-    print(f"{after['sessions']} sessions of {after['session_bytes'] / 1e6:.0f} MB")
+    memory = [f"{told['process_bytes'] / 1e6:.0f} MB" for told in (before, after)]
+    print(f"memory: {memory[0]} before, {memory[1]} after, with {after['sessions']} pictures")
     print("\n".join(tally.errors[:5]))
     return int(bool(tally.errors or tally.mixed))
 

@@ -117,8 +117,8 @@ def _serve(options: argparse.Namespace) -> int:
             from fcclip.serving.page import mount_page
 
             mount_page(app, sessions, "/", limits.upload, limits.queue, root_path or None)
-        print(f"fcclip serves {', '.join(models.names)} at {address(bound)}{root_path}; Ctrl-C ends it", flush=True)
         with suppress(KeyboardInterrupt):
+            print(f"fcclip serves {', '.join(models.names)} at {address(bound)}{root_path}; Ctrl-C ends it", flush=True)
             run(app, bound, options.trusted_proxies)
     print("fcclip has ended", flush=True)
     return 0

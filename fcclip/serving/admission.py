@@ -34,13 +34,22 @@ class Admission:
         most_bytes: of a picture that is sent.
         most_inside: requests of the `counted` path that wait or are answered; more are told to come again.
         seconds: in which a request has to arrive.
+        root_path: the path under which a proxy shows the application.
         counted: end of the path of requests that count.
     """
 
-    def __init__(self, app: App, most_bytes: int, most_inside: int, seconds: float, counted: str = "/predict") -> None:
+    def __init__(
+        self,
+        app: App,
+        most_bytes: int,
+        most_inside: int,
+        seconds: float,
+        root_path: str = "",
+        counted: str = "/predict",
+    ) -> None:
         self._app = app
         self._most_bytes, self._most_inside, self._seconds = most_bytes, most_inside, seconds
-        self._counted = counted
+        self._root_path, self._counted = root_path, counted
         self._inside = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -48,6 +57,8 @@ class Admission:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:
+            scope = {**scope, "root_path": self._root_path}
         counts = scope["path"].endswith(self._counted) and scope["method"] == "POST"
         if counts and self._inside >= self._most_inside:
             await refuse(send, 503, "too many people are waiting; try again in some seconds")

@@ -123,14 +123,15 @@ def build_app(
         version=version or "0",
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
-        root_path=root_path,
         lifespan=lifespan,
     )
     _tell_errors(app)
     _add_looks(app, sessions, version)
     _add_predict(app, sessions, limits)
     inside = AT_ONCE + limits.queue
-    app.add_middleware(Admission, most_bytes=limits.upload, most_inside=inside, seconds=limits.seconds)
+    app.add_middleware(
+        Admission, most_bytes=limits.upload, most_inside=inside, seconds=limits.seconds, root_path=root_path
+    )
     return app
 
 

@@ -2,11 +2,18 @@
 
 import http.client
 import io
+import json
+import re
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +22,7 @@ from PIL import Image
 
 from fcclip.commands import serve
 from fcclip.formats.registry import FORMATS
+from tests.tiny import REPOSITORY
 from tools.load_test_page import NAMES, answers_alone, load, scene, serving
 
 
@@ -167,6 +175,42 @@ def test_it_works_behind_a_proxy_that_takes_the_prefix_away(address: str) -> Non
         proxy.shutdown()
         proxy.server_close()
         thread.join()
+
+
+def test_the_examples_of_the_documentation_run(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scene.png").write_bytes(png(3))
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "docs" / "serving.md").read_text().replace("http://127.0.0.1:7860", address)
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(code, "serving.md", "exec"), {})
+    assert "grass" in capsys.readouterr().out
+    [commands] = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    if shutil.which("curl"):
+        first, second = commands.strip().splitlines()
+        assert "segments" in json.loads(subprocess.check_output(first.replace("curl", "curl -s"), shell=True))
+        subprocess.check_call(second.replace("curl", "curl -s"), shell=True)
+        assert json.loads((tmp_path / "scene.json").read_text())["shapes"]
+
+
+def test_the_flags_of_the_documentation_are_those_there_are() -> None:
+    help = serve.build_parser().format_help()
+    documented = set(re.findall(r"`(--[a-z-]+)", (REPOSITORY / "docs" / "serving.md").read_text()))
+    assert {"--queue", "--max-upload", "--trusted-proxies"} <= documented
+    assert all(flag in help for flag in documented - {"--user"})
+
+
+def test_it_ends_at_once_when_it_is_told_to() -> None:
+    command = [sys.executable, "-m", "fcclip", "serve", "--model", "panoshapes", "--port", "0", "--no-page"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "fcclip serves panoshapes at http://127.0.0.1:" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        said, error = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert said == "fcclip has ended\n"
+    assert "Traceback" not in error
 
 
 def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
