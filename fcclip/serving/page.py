@@ -27,6 +27,7 @@ SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-s
 FIXED_WIDTH_FONTS = ("ui-monospace", "Consolas", "monospace")
 SWEEP = (300, 3600)  # seconds: how often uploaded pictures are looked through, and how old they may get
 THUMBNAIL = (96, 68)  # width and height of an example on its button
+AT_ONCE = 4  # replies that are worked on; of these, one picture at a time goes through a model
 LEAST_SCORE = 0.2  # instances that score less are mostly noise
 HEAD = """# Name what you are looking for
 Drop a picture and type names. Other names are then answered at once, from the picture as it is encoded."""
@@ -191,7 +192,8 @@ def _connect(replies: Replies, question: _Question, answer: _Answer) -> None:
     seen = gr.State(None)
     looks = [answer.view, *answer.look]
     shown = [answer.result, question.note, question.status, seen]
-    quiet: Any = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    free: Any = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    quiet = free | {"concurrency_id": "work", "concurrency_limit": AT_ONCE}  # what takes memory waits in the queue
     loud = quiet | {"show_progress": "minimal", "show_progress_on": answer.result}
     asked = [seen, question.picture, question.names, question.model, *looks]
     for trigger in (question.run.click, question.names.submit):
@@ -200,9 +202,9 @@ def _connect(replies: Replies, question: _Question, answer: _Answer) -> None:
         trigger = part.release if isinstance(part, gr.Slider) else part.input
         trigger(replies.redraw, [seen, *looks], [answer.result, question.status], **quiet)
     question.picture.upload(replies.check, [question.picture], shown, **quiet)
-    question.picture.clear(replies.clear, None, shown, **quiet)
+    question.picture.clear(replies.clear, None, shown, **free)
     for example, button in zip(EXAMPLES, question.examples, strict=True):
-        click = button.click(replies.take(example), None, [question.picture, question.names, *shown], **quiet)
+        click = button.click(replies.take(example), None, [question.picture, question.names, *shown], **free)
         click.then(replies.run, asked, shown, **loud)
     for kind, button in zip(DOWNLOADS, answer.downloads, strict=True):
         button.click(replies.download(kind), [seen, *looks], [saver, question.status], **quiet)

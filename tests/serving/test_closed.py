@@ -45,6 +45,8 @@ def test_a_file_of_the_server_stays_closed(client: Any, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_text("secret")
     assert "was not uploaded" in reply(client, str(secret))["error"]
+    assert client.get(f"/gradio_api/file={secret}").status_code in (403, 404)
+    assert client.get(f"/gradio_api/file={__file__}").status_code in (403, 404)
 
 
 def test_an_address_is_not_asked(client: Any) -> None:

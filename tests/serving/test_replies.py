@@ -1,0 +1,108 @@
+"""What the page answers: every error is a sentence, and a picture is encoded once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio", reason="gradio is not installed")
+
+from fcclip.serving.models import Models  # noqa: E402
+from fcclip.serving.replies import EXPIRED, FAILED, GONE, NO_PICTURE, NOT_YET, Replies, Seen  # noqa: E402
+from fcclip.serving.sessions import Limits, Sessions  # noqa: E402
+from tests.serving.conftest import picture  # noqa: E402
+
+TAB: Any = SimpleNamespace(session_hash="tab")
+LOOK = ("panoptic", 0.7, 0.0, True, False, False)
+NAMES = "cat; grass=stuff"
+
+
+@pytest.fixture
+def sessions(models: Models) -> Sessions:
+    return Sessions(models, limits=Limits(pixels=5000, names=3))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    Image.fromarray(picture(0)).save(tmp_path / "a photo.png")
+    return str(tmp_path / "a photo.png")
+
+
+def last(steps: Iterator[tuple[Any, ...]]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], Seen]:
+    """Result, note, status and `seen` at the end of a run."""
+    *_, (result, note, status, seen) = steps
+    return result, note, status, seen
+
+
+def test_a_picture_is_encoded_once(sessions: Sessions, path: str) -> None:
+    replies = Replies(sessions)
+    steps = list(replies.run(TAB, None, path, NAMES, "first", *LOOK))
+    assert "Encoding the picture" in steps[0][2]["text"]
+    result, note, status, seen = last(iter(steps))
+    assert result["rows"]
+    assert note["text"] == "2 classes: cat; grass (stuff)"
+    assert "to encode the picture" in status["text"]
+    encoded = sessions.get("tab")._shown.encoded
+    again = list(replies.run(TAB, seen, path, "dog", "first", *LOOK))
+    assert len(again) == 1
+    assert {row["name"] for row in again[0][0]["rows"]} <= {"dog"}
+    assert again[0][2]["text"].endswith("from the encoded picture.")
+    assert sessions.get("tab")._shown.encoded is encoded
+    *_, (_, _, other, _) = replies.run(TAB, again[0][3], path, "dog", "second", *LOOK)
+    assert "to encode the picture" in other["text"], "another model has to look at it itself"
+
+
+def test_looks_and_files_are_of_the_last_answer(sessions: Sessions, path: str) -> None:
+    replies = Replies(sessions)
+    assert replies.download("LabelMe")(TAB, None, *LOOK)[1] == {"text": NOT_YET, "error": True}
+    _, _, _, seen = last(replies.run(TAB, None, path, NAMES, "first", *LOOK))
+    shown, _ = replies.redraw(TAB, seen, "semantic", *LOOK[1:])
+    assert {row["name"] for row in shown["rows"]} <= {"cat", "grass"}
+    file, status = replies.download("LabelMe")(TAB, seen, *LOOK)
+    assert file["name"] == "a_photo_labelme.json"
+    assert status["text"].startswith("a_photo_labelme.json is ready")
+    replies.leave(TAB)
+    assert replies.redraw(TAB, seen, *LOOK)[1] == {"text": EXPIRED, "error": True}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"words", "A.png is not a readable image; take a PNG"), (None, GONE), (70, "has 70x80 pixels, more than the")],
+)
+def test_a_wrong_picture_is_a_sentence_without_a_folder(
+    sessions: Sessions, tmp_path: Path, content: bytes | int | None, sentence: str
+) -> None:
+    wrong = tmp_path / "a.png"
+    if isinstance(content, bytes):
+        wrong.write_bytes(content)
+    elif content is not None:
+        Image.fromarray(picture(0, content + 10, content)).save(wrong)
+    replies = Replies(sessions)
+    for message in (replies.check(str(wrong))[2], last(replies.run(TAB, None, str(wrong), NAMES, "first", *LOOK))[2]):
+        assert message["error"]
+        assert sentence in message["text"]
+        assert str(tmp_path) not in message["text"]
+
+
+def test_wrong_names_and_no_picture(sessions: Sessions, path: str) -> None:
+    replies = Replies(sessions)
+    for names, sentence in (("", "no names"), ("cat=rubbish", "=stuff or =thing"), ("a;b;c;d", "more than the 3")):
+        _, note, _, _ = last(replies.run(TAB, None, path, names, "first", *LOOK))
+        assert note["error"]
+        assert sentence in note["text"]
+    assert last(replies.run(TAB, None, None, NAMES, "first", *LOOK))[2] == {"text": NO_PICTURE, "error": True}
+    assert "there is no model" in last(replies.run(TAB, None, path, NAMES, "x", *LOOK))[2]["text"].lower()
+
+
+def test_what_nobody_expected_is_for_the_log(
+    sessions: Sessions, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(sessions.models, "encode", fail)
+    assert last(Replies(sessions).run(TAB, None, path, NAMES, "first", *LOOK))[2] == {"text": FAILED, "error": True}
+    assert "/secret/path" in caplog.text
