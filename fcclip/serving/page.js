@@ -1,8 +1,8 @@
 // Runs once for each part of the page that is ours. Names are written as text, never as HTML.
 
-function showMessage(element, props, watch, role) {
-  element.setAttribute("role", role);
-  element.setAttribute("aria-live", role === "alert" ? "assertive" : "polite");
+function showMessage(element, props, watch) {
+  element.setAttribute("role", "status");
+  element.setAttribute("aria-live", "polite");
   const line = element.querySelector("p");
   const draw = () => {
     const value = props.value || {};
@@ -146,7 +146,7 @@ function showResult(element, props, watch) {
 
   figure.addEventListener("pointermove", point);
   figure.addEventListener("pointerdown", point);
-  figure.addEventListener("pointerleave", leave);
+  figure.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave()); // a finger hides it
   scroll.addEventListener("keydown", walk);
   scroll.addEventListener("blur", () => markRow(-1));
   watch("value", draw);

@@ -145,11 +145,11 @@ def _question(sessions: Sessions, max_upload: int | None) -> _Question:
         max_length=sessions.limits.letters,
         elem_id="fc-names",
     )
-    note = _part("fc-note", MESSAGE, 'showMessage(element, props, watch, "alert")')
+    note = _part("fc-note", MESSAGE, "showMessage(element, props, watch)")
     models = sessions.models.names
     model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1, elem_id="fc-model")
     run = gr.Button("Find", variant="primary", elem_id="fc-run")
-    status = _part("fc-status", MESSAGE, 'showMessage(element, props, watch, "status")')
+    status = _part("fc-status", MESSAGE, "showMessage(element, props, watch)")
     return _Question(picture, examples, names, note, model, run, status)
 
 
