@@ -13,11 +13,12 @@ import gradio as gr
 import numpy as np
 
 from fcclip.drawing.style import DrawStyle, View
-from fcclip.files.images import ImageTooLargeError, read_image
+from fcclip.files.images import ImageTooLargeError, UnreadableImageError, decode_image
 from fcclip.formats.masks import choose_view
 from fcclip.segmentation import Segmentation
-from fcclip.serving.downloads import make_download, plain_name
+from fcclip.serving.downloads import make_download
 from fcclip.serving.examples import Example
+from fcclip.serving.forms import plain_name
 from fcclip.serving.sessions import Answer, NoPictureError, Sessions
 from fcclip.serving.shown import shown_result
 
@@ -130,8 +131,8 @@ class Replies:
                 file = make_download(result, style, kind, plain_name(seen.path))
             except Exception as error:
                 return gr.skip(), _tell(error)
-            content = {"name": file.name, "type": file.type, "data": base64.b64encode(file.data).decode()}
-            return content, _say(f"{file.name} is ready, {len(file.data) / 1000:,.0f} kB.")
+            content = {"name": file.name, "type": file.media_type, "data": base64.b64encode(file.content).decode()}
+            return content, _say(f"{file.name} is ready, {len(file.content) / 1000:,.0f} kB.")
 
         return reply
 
@@ -175,27 +176,22 @@ class Replies:
         """
         if not path:
             raise ValueError(NO_PICTURE)
+        name = Path(path).name
         try:
-            image = read_image(path)
+            with Path(path).open("rb") as file:
+                return decode_image(file, name, self._sessions.limits.check_picture)
         except FileNotFoundError:
             raise ValueError(GONE) from None
-        except ImageTooLargeError as error:
-            raise ValueError(_without_path(error, path)) from None
-        except ValueError as error:
-            reason = _without_path(error, path).split(": cannot identify")[0]
+        except ImageTooLargeError:
+            raise
+        except UnreadableImageError as error:
+            reason = str(error).split(": cannot identify")[0]
             raise ValueError(f"{reason}; take a PNG, JPEG, WebP, GIF, BMP or TIFF.") from None
-        self._sessions.limits.check_picture(*image.shape[:2])
-        return image
 
 
 def _key(request: gr.Request) -> str:
     """The name of a tab's session; gradio makes a new one whenever the page is loaded."""
     return str(request.session_hash)
-
-
-def _without_path(error: Exception, path: str) -> str:
-    """What went wrong with a file, by its name alone."""
-    return str(error).replace(path, Path(path).name)
 
 
 def _show(result: Segmentation, look: Look) -> tuple[dict[str, Any], str]:
