@@ -10,10 +10,10 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
-from fcclip.serving.models import Models  # noqa: E402
-from fcclip.serving.replies import EXPIRED, FAILED, GONE, NO_PICTURE, NOT_YET, Replies, Seen  # noqa: E402
-from fcclip.serving.sessions import Limits, Sessions  # noqa: E402
-from tests.serving.conftest import picture  # noqa: E402
+from fcclip.serving.models import Models
+from fcclip.serving.replies import EXPIRED, FAILED, GONE, NO_PICTURE, NOT_YET, Replies, Seen
+from fcclip.serving.sessions import Limits, Sessions
+from tests.serving.conftest import picture
 
 TAB: Any = SimpleNamespace(session_hash="tab")
 LOOK = ("panoptic", 0.7, 0.0, True, False, False)
