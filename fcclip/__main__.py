@@ -25,6 +25,7 @@ class Command:
 
 COMMANDS = {
     "segment": Command("fcclip.commands.segment", "segment photographs by the names you give"),
+    "predict": Command("fcclip.commands.predict", "segment very many images, on one machine or many"),
     "video": Command("fcclip.commands.video", "segment a video"),
     "serve": Command("fcclip.commands.serve", "serve a web page and an HTTP interface", needs_models=False),
     "models": Command("fcclip.commands.models", "list the trained models that have a name", needs_models=False),

@@ -270,7 +270,7 @@ class Segmenter:
     @overload
     def stream(
         self,
-        images: Iterable[ImageLike | EncodedPicture],
+        images: Iterable[ImageLike | EncodedPicture | Failure],
         batch_size: int = 1,
         vocabulary: VocabularyLike | EncodedVocabulary | None = None,
         *,
@@ -279,7 +279,7 @@ class Segmenter:
 
     def stream(
         self,
-        images: Iterable[ImageLike | EncodedPicture],
+        images: Iterable[ImageLike | EncodedPicture | Failure],
         batch_size: int = 1,
         vocabulary: VocabularyLike | EncodedVocabulary | None = None,
         *,
@@ -290,6 +290,7 @@ class Segmenter:
         To fill batches of one size, it reads up to four batches ahead; with a `batch_size` of 1 it does not.
 
         Args:
+            images: a `Failure` among them stands for one that could not be read.
             on_error: is told the place of a picture that fails, from 0, and why; None then stands for its result, and
                 the others go on. Without it, the first failure is raised after the results before it.
         """
@@ -448,9 +449,9 @@ class Segmenter:
 _Item = np.ndarray | EncodedPicture | Failure
 
 
-def _to_item(image: ImageLike | EncodedPicture) -> _Item:
+def _to_item(image: ImageLike | EncodedPicture | Failure) -> _Item:
     """A picture that is read, or why it cannot be."""
-    if isinstance(image, EncodedPicture):
+    if isinstance(image, EncodedPicture | Failure):
         return image
     try:
         return to_rgb(image)

@@ -17,7 +17,7 @@ FLOORS = [
     {"speed", "tracking"},
     {"whole_video"},
     {"engine", "segmenter"},
-    {"serving"},
+    {"serving", "batch"},
     {"public"},
     {"commands"},
     {"__main__", "__init__"},

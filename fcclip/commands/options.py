@@ -34,6 +34,12 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"write the results for other programs too, into --output/NAME: {', '.join(FORMATS)}",
     )
+    add_vocabulary_options(parser)
+    add_computing_options(parser)
+
+
+def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
+    """Add what to look for."""
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--vocabulary", metavar="NAMES", help='classes to look for: "cat,kitten; sofa; wall=stuff"')
     names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class per line")
@@ -49,6 +55,10 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take those lists as they were published with FC-CLIP; fetched at the first use",
     )
+
+
+def add_computing_options(parser: argparse.ArgumentParser) -> None:
+    """Add how to compute."""
     parser.add_argument(
         "--confidence-threshold", type=_probability, default=0.0, metavar="P", help="drop what scores less (0..1)"
     )

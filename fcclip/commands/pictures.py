@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fcclip.commands.background import Background
 from fcclip.commands.folder import FolderRun, Place
 from fcclip.commands.results import FAILURES, Demo
+from fcclip.files.background import Background
 from fcclip.files.images import IMAGE_SUFFIXES
 from fcclip.formats.picture import save_picture
 from fcclip.segmentation import Segmentation

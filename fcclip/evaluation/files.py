@@ -69,10 +69,15 @@ def score_panoptic_files(
     quality = PanopticQuality(truth.categories)
     for counts in in_order(count, list(truth.annotations), threads):
         quality.add(counts)
+    return panoptic_report(quality, len(truth.annotations))
+
+
+def panoptic_report(quality: PanopticQuality, images: int) -> dict[str, Any]:
+    """What was counted, as `score_panoptic_files` returns it."""
     groups = {"All": None, "Things": quality.things(), "Stuff": quality.things(False)}
     report: dict[str, Any] = {name: group_scores(quality.quality(ids)) for name, ids in groups.items()}
     report["per_class"] = _class_report(quality)
-    report["images"] = len(truth.annotations)
+    report["images"] = images
     return report
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fcclip.files.paths import require_file
 
@@ -82,7 +82,7 @@ def read_image(path: str | Path) -> np.ndarray:
         return _from_pil(image)
 
 
-def decode_image(file: BinaryIO, name: str, check: Callable[[int, int], None]) -> np.ndarray:
+def decode_image(file: BinaryIO, name: str, check: Callable[[int, int], None] | None = None) -> np.ndarray:
     """Decode a picture that a stranger sent: one of the usual formats only, whose decoders start no other program.
 
     Args:
@@ -98,7 +98,8 @@ def decode_image(file: BinaryIO, name: str, check: Callable[[int, int], None]) -
     """
     Image.init()  # else Pillow does not know them all by name
     with _decoding(file, UnreadableImageError, name, SAFE_FORMATS) as image:
-        check(image.height, image.width)
+        if check is not None:
+            check(image.height, image.width)
         image.load()
         return _from_pil(image)
 
@@ -181,7 +182,10 @@ def _decoding(
     except ImageTooLargeError as error:
         raise error if error_type is UnreadableImageError else error_type(str(error)) from None
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise error_type(f"{name} is not a readable image: {_first_line(error)}") from error
+        # Pillow names the file, which for bytes in memory is an address.
+        unknown = not isinstance(source, Path) and isinstance(error, UnidentifiedImageError)
+        reason = "it begins like no known format" if unknown else _first_line(error)
+        raise error_type(f"{name} is not a readable image: {reason}") from error
 
 
 def find_images(inputs: Iterable[str | Path], subfolders: bool = False) -> tuple[list[Path], list[str]]:

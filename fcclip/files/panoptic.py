@@ -70,12 +70,17 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"panoptic PNG {path} {'is not a file' if path.exists() else 'does not exist'}")
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    return decode_panoptic_png(path.read_bytes(), str(path))
+
+
+def decode_panoptic_png(content: bytes, name: str) -> np.ndarray:
+    """Decode the bytes of a panoptic PNG, as `read_panoptic_png` does; errors call it by the name."""
+    data = np.frombuffer(content, np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if pixels is None:
-        raise ValueError(f"{path} is not a readable image")
+        raise ValueError(f"{name} is not a readable image")
     if pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ValueError(f"{path} is no RGB image; the colours of a panoptic PNG are id = R + 256 G + 65536 B")
+        raise ValueError(f"{name} is no RGB image; the colours of a panoptic PNG are id = R + 256 G + 65536 B")
     # Four bytes a pixel can be read as one little-endian integer, which is far faster than adding channels.
     rgba = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return (rgba.view("<u4")[..., 0] & np.uint32(ID_LIMIT - 1)).view(np.int32)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fcclip.commands import segment
-from fcclip.commands.background import Background
 from fcclip.commands.pictures import plan_images
+from fcclip.files.background import Background
 from tests.tiny import write_tiny_config
 
 NAMES = ("--vocabulary", "red star; grass=stuff")
