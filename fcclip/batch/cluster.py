@@ -5,6 +5,7 @@ Only numbers of shards and receipts travel through Ray; images and results go be
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -38,8 +39,7 @@ class Predictor:
         import ray
         import torch
 
-        import fcclip.public  # noqa: F401, registers models
-
+        importlib.import_module("fcclip.public")  # registers models; it stands above this room
         if threads:
             torch.set_num_threads(threads)
         content: ModelParcel = ray.get(parcel)
