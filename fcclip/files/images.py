@@ -88,7 +88,7 @@ def decode_image(file: BinaryIO, name: str, check: Callable[[int, int], None] | 
     Args:
         file: what was sent.
         name: begins the sentence of an error.
-        check: is told height and width before anything of that size is made, and may refuse them.
+        check: is told height and width before anything of that size is made, and may refuse them; None for no check.
 
     Returns:
         As `read_image`.
@@ -184,7 +184,7 @@ def _decoding(
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
         # Pillow names the file, which for bytes in memory is an address.
         unknown = not isinstance(source, Path) and isinstance(error, UnidentifiedImageError)
-        reason = "it begins like no known format" if unknown else _first_line(error)
+        reason = "cannot identify its format" if unknown else _first_line(error)
         raise error_type(f"{name} is not a readable image: {reason}") from error
 
 
