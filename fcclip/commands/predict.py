@@ -30,23 +30,24 @@ MODULES = ("pyarrow", "fsspec")  # of the extra
 
 def main(argv: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Segment images; returns the exit code."""
-    parser = _parser(prog)
-    options = parser.parse_args(argv)
+    words = parser(prog)
+    options = words.parse_args(argv)
     if options.source is None and not (options.merge or options.evaluate):
-        parser.error("name a SOURCE of images, or say what to do with the results: --merge, --evaluate")
+        words.error("name a SOURCE of images, or say what to do with the results: --merge, --evaluate")
     return run_command(prog, lambda: _run(options), options.debug)
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser(prog: str) -> argparse.ArgumentParser:
+    """The flags."""
+    words = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", nargs="?", metavar="SOURCE", help="a folder, glob, list, tar files or tables")
-    parser.add_argument("--output", required=True, metavar="TARGET", help="folder of the results, here or elsewhere")
-    add_model_options(parser)
-    add_vocabulary_options(parser)
-    add_computing_options(parser)
-    group = parser.add_argument_group("what is written")
+    words.add_argument("source", nargs="?", metavar="SOURCE", help="a folder, glob, list, tar files or tables")
+    words.add_argument("--output", required=True, metavar="TARGET", help="folder of the results, here or elsewhere")
+    add_model_options(words)
+    add_vocabulary_options(words)
+    add_computing_options(words)
+    group = words.add_argument_group("what is written")
     group.add_argument(
         "--format", nargs="+", default=["coco-panoptic"], choices=tuple(FORMATS), metavar="NAME",
         help=f"default: coco-panoptic; any of {', '.join(FORMATS)}",
@@ -57,13 +58,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--flush-seconds", type=float, default=300, metavar="S",
         help="write what is done at the latest after this time (default: 300)",
     )  # fmt: skip
-    group = parser.add_argument_group("going on")
+    group = words.add_argument_group("going on")
     group.add_argument("--retry-failed", action="store_true", help="try again the images that failed")
     group.add_argument("--planned", action="store_true", help="do not look for new images in SOURCE")
     group.add_argument("--merge", action="store_true", help="join the shards to panoptic.json and the folder panoptic")
     group.add_argument("--evaluate", type=Path, metavar="JSON", help="score against COCO panoptic ground truth")
     group.add_argument("--evaluate-folder", type=Path, metavar="FOLDER", help="its PNGs (default: JSON without suffix)")
-    group = parser.add_argument_group("engine")
+    group = words.add_argument_group("engine")
     group.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local, one process")
     group.add_argument("--workers", type=int, default=1, metavar="N", help="processes of Ray (default: 1)")
     group.add_argument(
@@ -73,7 +74,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--gpus-per-worker", type=float, default=None, metavar="N", help="default: 1 where there are GPUs"
     )
     group.add_argument("--readers", type=int, default=4, metavar="N", help="images read at a time, per process")
-    return parser
+    return words
 
 
 def _run(options: argparse.Namespace) -> int:
