@@ -29,7 +29,7 @@ def encode_text(clip_model: nn.Module, tokens: Tensor) -> Tensor:
         (n, E) text embeddings, not normalised; those of both ways are equal to 1e-6.
     """
     tower = text_tower(clip_model)
-    if torch.is_grad_enabled() or not shares_prompts(tower):
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or not shares_prompts(tower):
         return encode_one_by_one(clip_model, tokens)
     return _project(tower, encode_tree(tower, PromptTree.build(tokens, tower.positional_embedding.device)))
 

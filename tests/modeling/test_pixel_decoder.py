@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fcclip.modeling.pixel_decoder import DeformableEncoder
+from fcclip.modeling.pixel_decoder import CPU_PIECE, DeformableEncoder
 from tests.tiny import tiny_cfg, tiny_model
 
 SHAPES = ((3, 4), (6, 8), (12, 16))
@@ -64,3 +64,15 @@ def test_the_key_reaches_the_transformer(switch: bool) -> None:
     assert tiny_cfg().MODEL.SEM_SEG_HEAD.ACTIVATION_CHECKPOINTING is False
     model = tiny_model(MODEL__SEM_SEG_HEAD__ACTIVATION_CHECKPOINTING=switch)
     assert model.sem_seg_head.pixel_decoder.transformer.activation_checkpointing is switch
+
+
+def test_pieces_of_the_feed_forward_network_are_the_whole() -> None:
+    torch.manual_seed(0)
+    encoder = DeformableEncoder(levels=2, width=16, heads=2, layers=1, dropout=0.1, attention_backend="torch").eval()
+    maps = [torch.randn(1, 16, 20, 30), torch.randn(1, 16, 50, 70)]
+    assert CPU_PIECE < 20 * 30 + 50 * 70 < 3 * CPU_PIECE
+    whole = encoder(maps)
+    with torch.no_grad():
+        pieces = encoder(maps)
+    for expected, found in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(found, expected.detach(), atol=1e-6, rtol=1e-5)
