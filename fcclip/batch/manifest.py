@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from fcclip.batch.parts import Part, cover, list_parts, parts_by_shard, read_notes
-from fcclip.batch.plan import Plan
+from fcclip.batch.plan import SUMMARY, Plan
 from fcclip.batch.store import Store
 from fcclip.batch.writing import Output
 from fcclip.config import CfgNode
@@ -35,7 +35,7 @@ def fingerprint(cfg: CfgNode, vocabulary: Vocabulary, threshold: float, output: 
 
 
 def claim(store: Store, mine: dict[str, str]) -> None:
-    """Mark a target as that of a run, or see that it is.
+    """Mark a target as that of a run, or see that it is; one without any result may be had by anybody.
 
     Raises:
         ValueError: it holds results of another run; says in what they differ.
@@ -45,7 +45,10 @@ def claim(store: Store, mine: dict[str, str]) -> None:
         store.write_json(FINGERPRINT, mine)
         return
     other = [name for name in {**there, **mine} if there.get(name) != mine.get(name)]
-    if other:
+    if other and not list_parts(store):
+        store.remove(SUMMARY)
+        store.write_json(FINGERPRINT, mine)
+    elif other:
         values = "; ".join(f"{name}: {_short(there.get(name))} there, {_short(mine.get(name))} here" for name in other)
         raise ValueError(
             f"{store.address} holds results of another {' and another '.join(other)} ({values}); name another "

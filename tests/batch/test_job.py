@@ -128,6 +128,15 @@ def test_results_of_another_run_are_refused(done: Path, tmp_path: Path, capsys, 
     assert sorted(done.rglob("out/**/*")) == before
 
 
+def test_a_target_without_results_can_be_had_by_another_run(tmp_path: Path, capsys) -> None:
+    folder = write_images(tmp_path / "in", 2)
+    words = ("--shard-size", "1", "--opts", "MODEL.MASK_FORMER.TEST.PANOPTIC_ON", "False")
+    assert predict(folder, tmp_path / "out", tmp_path, *words) == 1
+    assert "gives no panoptic results" in capsys.readouterr().err
+    assert predict(folder, tmp_path / "out", tmp_path) == 0
+    assert manifest(tmp_path / "out")["parts"] == 1
+
+
 def test_other_formats_and_loose_pngs(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "in.tar", ["a.png", "b.png"])
     words = ("--format", "coco-panoptic", "yolo", "csv", "--loose", "--batch-size", "2")
