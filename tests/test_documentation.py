@@ -22,7 +22,8 @@ PAGES = sorted(
     path for pattern in ("*.md", "docs/*.md", "datasets/*.md", "deploy/**/*.md") for path in REPOSITORY.glob(pattern)
 )
 WITH_PYTHON = [path for path in PAGES if "```python" in path.read_text(encoding="utf-8")]
-SHELL = re.compile(r"```(?:bash|sh|console)?\n(.*?)```|((?:^    .*\n)+)", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```|\n\n((?:    .*\n)+)", re.DOTALL)
+SHELLS = ("", "bash", "sh", "console")
 STARTS = ("fcclip ", "python ", "make ", ".venv/bin/fcclip ", ".venv/bin/python ")
 MODULES = sorted(
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
@@ -64,7 +65,9 @@ def test_the_examples_of_a_module_are_right(module: str) -> None:
 
 def commands(page: Path) -> Iterator[list[str]]:
     """The words of every command of a page that this project brings."""
-    for fenced, indented in SHELL.findall(page.read_text(encoding="utf-8")):
+    for language, fenced, indented in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language not in SHELLS or (indented and not indented.strip().startswith(STARTS)):  # a list that goes on
+            continue
         for line in (fenced or indented).replace("\\\n", " ").splitlines():
             if line.strip().startswith(STARTS):
                 yield shlex.split(line.strip(), comments=True)
