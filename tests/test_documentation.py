@@ -22,7 +22,7 @@ PAGES = sorted(
     path for pattern in ("*.md", "docs/*.md", "datasets/*.md", "deploy/**/*.md") for path in REPOSITORY.glob(pattern)
 )
 WITH_PYTHON = [path for path in PAGES if "```python" in path.read_text(encoding="utf-8")]
-BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```|\n\n((?:    .*\n)+)", re.DOTALL)
+BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```|\n\n((?:    [^\n]*\n)+)", re.DOTALL)
 SHELLS = ("", "bash", "sh", "console")
 STARTS = ("fcclip ", "python ", "make ", ".venv/bin/fcclip ", ".venv/bin/python ")
 MODULES = sorted(
@@ -76,7 +76,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(commands(page))], ids=name_of)
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     wrong = [" ".join(words) for words in commands(page) if not exists(words)]
-    assert not wrong
+    assert not wrong, wrong
 
 
 def exists(words: list[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fcclip.files.checkpoints import CLIP_PREFIX, is_torchscript_archive, read_s
 from fcclip.files.hub import patient_only_with_network
 
 HUB_PREFIX = "hf-hub:"
+FILE_SUFFIXES = (".pt", ".bin", ".safetensors", ".pth")
 HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_TAG = "openai"
 SHIPPED_DESCRIPTIONS = Path(__file__).parent / "configs"
@@ -51,7 +53,7 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
     if local_rank != 0:  # the first process of a machine downloads, the others find the file
         comm.synchronize()
     try:
-        with patient_only_with_network():
+        with nullcontext() if _is_here(pretrained) else patient_only_with_network():
             model, source = _build(name, pretrained)
     finally:
         if local_rank == 0:
@@ -76,12 +78,17 @@ def _register_description(name: str) -> str:
     return path.stem
 
 
+def _is_here(pretrained: str) -> bool:
+    """Whether weights are none or a file, so that nobody is asked for them."""
+    return not pretrained or (not pretrained.startswith(HUB_PREFIX) and Path(pretrained).suffix in FILE_SUFFIXES)
+
+
 def _build(name: str, pretrained: str) -> tuple[nn.Module, str | None]:
     if not pretrained:
         return _create(name), None
     if pretrained.startswith(HUB_PREFIX):
         return _build_from_hub(name, pretrained.removeprefix(HUB_PREFIX)), pretrained
-    if Path(pretrained).suffix in (".pt", ".bin", ".safetensors", ".pth"):
+    if _is_here(pretrained):
         return _build_from_file(name, Path(pretrained).expanduser()), pretrained
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained not in tags:
