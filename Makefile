@@ -26,7 +26,7 @@ DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; g
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-video scene photograph test test-lowest lint format attack bench
+.PHONY: help setup demo demo-video scene photograph test test-lowest lint format docs attack bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -77,6 +77,10 @@ lint: $(DEVELOPMENT)  ## check style, formatting and types
 format: $(DEVELOPMENT)  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DEVELOPMENT)  ## build the site of documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'To read it at http://127.0.0.1:8000/: $(BIN)/python -m http.server --directory site --bind 127.0.0.1'
 
 attack: $(DEVELOPMENT)  ## give everything that reads something thousands of wrong inputs; count how they end
 	TQDM_DISABLE=1 $(BIN)/python -m tests.attack

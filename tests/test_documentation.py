@@ -19,7 +19,7 @@ from fcclip.data.panoshapes.__main__ import main as render
 from tests.tiny import REPOSITORY
 
 PAGES = sorted(
-    path for pattern in ("*.md", "docs/*.md", "datasets/*.md", "deploy/**/*.md") for path in REPOSITORY.glob(pattern)
+    path for pattern in ("*.md", "docs/**/*.md", "datasets/*.md", "deploy/**/*.md") for path in REPOSITORY.glob(pattern)
 )
 WITH_PYTHON = [path for path in PAGES if "```python" in path.read_text(encoding="utf-8")]
 BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```|\n\n((?:    [^\n]*\n)+)", re.DOTALL)
