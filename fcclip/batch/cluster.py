@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from fcclip.batch.job import Model
+from fcclip.batch.scratch import make_scratch, remove_abandoned
 from fcclip.batch.worker import ModelParcel, Receipt, Settings, Worker
 
 MOST_BLOCKS = 10_000  # what Ray's driver keeps a note of each
-SCRATCH = "fcclip-ray-"
 STORE_BYTES = 256 << 20  # of a cluster started here, besides the weights: what travels is small
 
 
@@ -113,8 +112,8 @@ class Cluster:
             finally:
                 ray.shutdown()
             return
-        _remove_scratch()
-        folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=_short_folder()))
+        remove_abandoned(_short_folder())
+        folder = make_scratch("ray", _short_folder())
         weights = Path(model.cfg.MODEL.WEIGHTS).stat().st_size if model.cfg.MODEL.WEIGHTS else 0
         try:
             ray.init(
@@ -144,11 +143,3 @@ def _quieten() -> None:
 def _short_folder() -> str | None:
     """Where sockets have a name that is short enough; None for the usual place."""
     return None if len(tempfile.gettempdir()) < 20 else "/tmp" if Path("/tmp").is_dir() else None
-
-
-def _remove_scratch() -> None:
-    """Delete what drivers that were killed have left."""
-    for folder in Path(_short_folder() or tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        match = re.fullmatch(rf"{SCRATCH}(\d+)-\w+", folder.name)
-        if match and not Path(f"/proc/{match[1]}").exists() and Path("/proc").is_dir():
-            shutil.rmtree(folder, ignore_errors=True)

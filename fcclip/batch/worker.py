@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import socket
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ import torch
 from fcclip.batch.items import Item, ItemReader
 from fcclip.batch.parts import Part, Record, cover, list_parts, read_part, write_part
 from fcclip.batch.plan import read_shard
+from fcclip.batch.scratch import make_scratch, remove_abandoned
 from fcclip.batch.store import Store
 from fcclip.batch.writing import SHARDS, Output, PartWriter
 from fcclip.config import CfgNode
@@ -88,11 +89,14 @@ class ModelParcel:
         cfg = CfgNode.load_cfg(self.cfg)
         cfg.MODEL.DEVICE = device
         torch.manual_seed(0)  # random weights, if asked for, are the same everywhere
-        with tempfile.NamedTemporaryFile(prefix="fcclip-weights-", suffix=self.suffix) as file:
+        folder = make_scratch("weights")
+        try:
             if self.weights is not None:
-                self.weights.tofile(file.name)
-                cfg.MODEL.WEIGHTS = file.name
+                cfg.MODEL.WEIGHTS = str(folder / f"weights{self.suffix}")
+                self.weights.tofile(cfg.MODEL.WEIGHTS)
             segmenter = Segmenter.from_cfg(cfg)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return segmenter, pickle.loads(self.classes).to(segmenter.model.device)
 
 
@@ -130,6 +134,7 @@ class Worker:
         self._settings, self._segmenter, self._classes = settings, segmenter, classes
         self._store = store or Store(settings.target)
         self._reader = ItemReader()
+        remove_abandoned()
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 
     def work(self, shard: int) -> Iterator[Receipt]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from fcclip.batch.items import Item
 from fcclip.batch.parts import Record
+from fcclip.batch.scratch import make_scratch
 from fcclip.batch.store import Store
 from fcclip.files.background import Background
 from fcclip.files.panoptic import write_panoptic_json, write_panoptic_png
@@ -48,7 +48,7 @@ class PartWriter:
 
     def __init__(self, store: Store, output: Output, worker: str) -> None:
         self._store, self._output, self._worker = store, output, worker
-        self._folder = Path(tempfile.mkdtemp(prefix="fcclip-part-"))
+        self._folder = make_scratch("part")
         self._writers: dict[str, Writer] = {
             name: open_format(name, self._folder / name) for name in output.formats if name != PANOPTIC
         }

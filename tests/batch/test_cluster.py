@@ -64,8 +64,8 @@ def test_whoever_is_killed_every_image_is_there_once(tmp_path: Path) -> None:
     told = re.search(r"(\d+) images, (\d+) of them to do", (tmp_path / "second.log").read_text())
     assert told is not None
     assert int(told[2]) == counts["run"]["images"]
-    assert not list(Path(tempfile.gettempdir()).glob(f"fcclip-ray-{first.pid}-*")), "the next run tidies up"
-    assert not list(Path(tempfile.gettempdir()).glob(f"fcclip-ray-{second.pid}-*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"fcclip-*-*-{first.pid}-*")), "the next run tidies up"
+    assert not list(Path(tempfile.gettempdir()).glob(f"fcclip-*-*-{second.pid}-*"))
 
     assert predict(tmp_path / "in", tmp_path / "local", tmp_path, "--shard-size", "3") == 0
     assert panoptic_pngs(target) == panoptic_pngs(tmp_path / "local")
