@@ -32,6 +32,12 @@ def get_cfg() -> CfgNode:
     """Detectron2's defaults plus every key of this project; the published YAML files merge into it unchanged.
 
     Its `merge_from_file` takes files as data: see `fcclip.files.config_node.SafeNode`.
+
+    Examples:
+        >>> cfg = get_cfg()
+        >>> cfg.merge_from_list(["MODEL.FC_CLIP.TEST_CHUNK_MB", "16"])
+        >>> cfg.MODEL.FC_CLIP.TEST_CHUNK_MB
+        16
     """
     cfg = get_detectron2_cfg()
     add_deeplab_config(cfg)

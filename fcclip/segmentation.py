@@ -25,7 +25,27 @@ if TYPE_CHECKING:
 
 
 class Segmentation(Result):
-    """The result for one picture, and the forms in which it leaves the program; the data are those of `Result`."""
+    """The result for one picture, and the forms in which it leaves the program; the data are those of `Result`.
+
+    Examples:
+        A picture of 4 x 6 pixels, whose right half is sky:
+
+        >>> from fcclip.formats.result import describe_segments
+        >>> from fcclip.vocabulary import Vocabulary
+        >>> names = Vocabulary.of("cat; sky=stuff")
+        >>> panoptic = np.array([[1, 1, 1, 2, 2, 2]] * 4, np.int32)
+        >>> records = [{"id": 1, "category_id": 0, "isthing": True}, {"id": 2, "category_id": 1, "isthing": False}]
+        >>> segments = describe_segments(panoptic, records, [0.9, 0.4], names)
+        >>> result = Segmentation(np.zeros((4, 6, 3), np.uint8), names, panoptic, segments)
+        >>> result.names(), result.above(0.5).names()
+        (['cat', 'sky'], ['cat'])
+        >>> result.segments[0].mask.sum(), result.segments[0].box
+        (np.int64(12), (0, 0, 3, 4))
+        >>> result.draw(labels="none").shape
+        (4, 6, 3)
+        >>> [entry["name"] for entry in result.to_dict()["segments"]]
+        ['cat', 'sky']
+    """
 
     def above(self, score: float) -> Segmentation:
         """The same without the segments and instances whose score is below `score`; the semantic map is kept.
@@ -54,8 +74,6 @@ class Segmentation(Result):
 
     def draw(self, style: DrawStyle = DEFAULT_STYLE, **choices: Any) -> np.ndarray:
         """The picture with the panoptic result painted over it; without one the semantic map, else the instances.
-
-            result.draw(alpha=0.5, scores=True, labels="legend")
 
         Args:
             style: everything that can be chosen.

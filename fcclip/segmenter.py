@@ -38,6 +38,12 @@ class EncodedPicture:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         encoded: what the model made of it.
+
+    Examples:
+        >>> picture = np.zeros((64, 64, 3), np.uint8)
+        >>> encoded = Segmenter.from_pretrained("panoshapes", device="cpu").encode(picture)
+        >>> encoded.image.shape
+        (64, 64, 3)
     """
 
     image: np.ndarray
@@ -50,6 +56,11 @@ class PicturesFailedError(ValueError):
     Attributes:
         results: one per picture, None where it failed.
         errors: place in the list -> what went wrong.
+
+    Examples:
+        >>> error = PicturesFailedError([None, None], {0: ValueError("too small"), 1: ValueError("too dark")})
+        >>> sorted(error.errors)
+        [0, 1]
     """
 
     def __init__(self, results: list[Segmentation | None], errors: dict[int, Exception]) -> None:
@@ -64,20 +75,10 @@ class PicturesFailedError(ValueError):
 class Segmenter:
     """Segments pictures by the names it is given.
 
-        segmenter = Segmenter.from_config("configs/.../fcclip_convnext_large_eval_ade20k.yaml", weights="fcclip.pth")
-        segmenter.set_vocabulary("cat,kitten; sofa; wall=stuff")
-        segmenter.predict("photo.jpg").save("segmented.png")
-
     Of pictures of any sizes, `predict(pictures, batch_size=8)` and `stream` put those of one padded size together: the
     results are those of single pictures, in the order of the pictures.
 
-    A picture can be encoded once and asked for many vocabularies:
-
-        encoded = segmenter.encode("photo.jpg")
-        for names in ("cat; sofa", "animal; furniture"):
-            segmenter.predict(encoded, vocabulary=names)
-
-    One segmenter serves several threads: every result belongs to one vocabulary, that of its call or else the one that
+    A picture can be encoded once and asked for many vocabularies. One segmenter serves several threads: every result belongs to one vocabulary, that of its call or else the one that
     was set when its batch began.
 
     Args:
@@ -92,6 +93,38 @@ class Segmenter:
 
     Raises:
         RuntimeError: the model's weights are random, and it was not built to run with such.
+
+    Examples:
+        A rendered scene, and the small model that comes along:
+
+        >>> import numpy as np
+        >>> from fcclip.data.panoshapes import render_scene
+        >>> picture = render_scene(np.random.default_rng(72), 192, 192).image
+        >>> segmenter = Segmenter.from_pretrained("panoshapes", device="cpu")
+        >>> segmenter.set_vocabulary("blue star; red circle; grass=stuff; snow=stuff")
+        >>> sorted(segmenter.predict(picture).names())
+        ['blue star', 'grass', 'snow']
+
+        One look at the picture, several vocabularies:
+
+        >>> encoded = segmenter.encode(picture)
+        >>> [segmenter.predict(encoded, vocabulary=names).names() for names in ("blue star", "snow=stuff")]
+        [['blue star'], ['snow']]
+
+        Many pictures, as they come:
+
+        >>> [result.size for result in segmenter.stream([picture, picture[:96]], batch_size=2)]
+        [(192, 192), (96, 192)]
+
+        Frames of a video, in which an object keeps its number:
+
+        >>> [len(frame.segments) > 0 for frame in segmenter.track([picture, picture])]
+        [True, True]
+
+        Similarities of names, as CLIP has them:
+
+        >>> segmenter.embed_text(["red star", "snow"]).shape
+        (2, 128)
     """
 
     def __init__(
@@ -313,9 +346,6 @@ class Segmenter:
         state: StreamState | None = None,
     ) -> TrackedStream:
         """Segment the frames of a video, and say which segments are the same object.
-
-            for frame in segmenter.track(frames):
-                print([(segment.track, segment.name) for segment in frame.segments])
 
         Names are those of the whole shot up to `look_ahead` frames after each frame, which flicker less and are better
         than those of single frames. An id is never used twice. A cut, another size of frames or `reset()` of what is

@@ -118,6 +118,17 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         DownloadError: a named model could not be fetched.
         ValueError: it is damaged, holds NaN, belongs to another model or was trained with another CLIP; the model is
             left as it was.
+
+    Examples:
+        >>> from detectron2.modeling import build_model
+        >>> import fcclip
+        >>> from fcclip.zoo import find_pretrained
+        >>> found = find_pretrained("panoshapes")
+        >>> cfg = fcclip.get_cfg()
+        >>> cfg.merge_from_file(str(found.config))
+        >>> cfg.merge_from_list(["MODEL.WEIGHTS", str(found.weights), "MODEL.DEVICE", "cpu"])
+        >>> fcclip.load_weights(build_model(cfg), found.weights).unexpected
+        ()
     """
     path = locate_weights(path)
     state = read_state_dict(path)

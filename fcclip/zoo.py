@@ -27,7 +27,12 @@ SHIPPED = ASSETS  # its folders are models that come with this package
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The two files of a trained model."""
+    """The two files of a trained model.
+
+    Examples:
+        >>> Pretrained(Path("mine.yaml"), Path("mine.pth")).weights.name
+        'mine.pth'
+    """
 
     config: Path
     weights: Path
@@ -49,6 +54,11 @@ class PublishedModel:
         expected: what is known of the file.
         published: dataset -> metric -> value, as the authors publish it.
         is_converted: the file is in mmsegmentation's layout, and is converted to that of this package once.
+
+    Examples:
+        >>> model = published_models()["fcclip_convnext_large"]
+        >>> model.clip, model.licence, model.published["ADE20K"]["PQ"]
+        ('ConvNeXt-L', 'Apache-2.0', 26.8)
     """
 
     name: str
@@ -103,13 +113,23 @@ def weights_folder() -> Path:
 
 @cache
 def published_models() -> Mapping[str, PublishedModel]:
-    """The models of `assets/zoo.json` by name, the one for most uses first."""
+    """The models of `assets/zoo.json` by name, the one for most uses first.
+
+    Examples:
+        >>> next(iter(published_models()))
+        'fcclip_convnext_large'
+    """
     entries = json.loads((ASSETS / "zoo.json").read_text(encoding="utf-8"))["models"]
     return {entry["name"]: _read_model(entry) for entry in entries}
 
 
 def shipped_models() -> list[str]:
-    """Names of the models that come with this package."""
+    """Names of the models that come with this package.
+
+    Examples:
+        >>> shipped_models()
+        ['cascade_clip_small', 'panoshapes', 'zegclip_small']
+    """
     return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
 
 
@@ -124,6 +144,10 @@ def find_pretrained(name_or_path: str | Path) -> Pretrained:
         FileNotFoundError: a file is missing; the message says which one.
         DownloadError: a checkpoint could not be fetched; the message says how to get it by hand.
         ValueError: nothing has that name, or a folder holds several checkpoints.
+
+    Examples:
+        >>> find_pretrained("panoshapes").config.suffix
+        '.yaml'
     """
     path = Path(name_or_path).expanduser()
     if str(name_or_path) and path.is_dir():

@@ -34,6 +34,13 @@ class DrawStyle:
 
     Raises:
         ValueError: a choice is not among those above.
+
+    Examples:
+        >>> DrawStyle(alpha=0.5, labels="legend", palette="color-blind").labels
+        'legend'
+        >>> DrawStyle(labels="everywhere")
+        Traceback (most recent call last):
+        ValueError: labels is one of on, legend, both, none, not "everywhere"
     """
 
     alpha: float = 0.7

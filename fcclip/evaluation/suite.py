@@ -30,6 +30,15 @@ def evaluate_test_sets(
     Returns:
         On the main process the metrics by task, such as {"panoptic_seg": {"PQ": ...}}; of several test sets, those by
         name of the test set. On other processes empty dicts.
+
+    Examples:
+        >>> from fcclip import Segmenter
+        >>> from fcclip.config import load_inference_cfg
+        >>> from fcclip.zoo import find_pretrained
+        >>> found = find_pretrained("panoshapes")
+        >>> cfg = load_inference_cfg(found.config, ("DATASETS.TEST", "()"), found.weights, "cpu")
+        >>> evaluate_test_sets(cfg, Segmenter.from_cfg(cfg).model)  # no test set, no result
+        {}
     """
     results: dict[str, Any] = {
         name: dict(evaluate(model, cfg, name, origin=origin, show=show)) for name in cfg.DATASETS.TEST

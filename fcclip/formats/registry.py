@@ -38,6 +38,13 @@ def open_format(name: str, folder: str | Path, options: WriterOptions = DEFAULT_
 
     Raises:
         ValueError: there is no format of that name.
+
+    Examples:
+        >>> from fcclip.formats.writer import WriterOptions
+        >>> type(open_format("yolo", "dataset", WriterOptions(tolerance=0.5))).__name__
+        'Yolo'
+        >>> list(FORMATS)[:3]
+        ['coco-panoptic', 'coco-instances', 'coco-polygons']
     """
     if name not in FORMATS:
         raise ValueError(f'there is no format "{name}"; choose from {", ".join(FORMATS)}')

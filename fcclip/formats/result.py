@@ -28,6 +28,10 @@ class ClassScore:
         score: after the ensemble; void takes the rest.
         in_vocabulary: of the classifier that was trained with masks, among the classes alone.
         out_of_vocabulary: of CLIP.
+
+    Examples:
+        >>> ClassScore("cat", 0, score=0.8, in_vocabulary=0.9, out_of_vocabulary=0.7).name
+        'cat'
     """
 
     name: str
@@ -58,6 +62,12 @@ class Segment:
         embedding: (E,) float32 unit vector in CLIP's joint space, what CLIP sees in the mask; None like `scores`. Its
             product with a row of `Segmenter.embed_text` is their cosine similarity.
         panoptic: (H, W), the map that the segment lies in.
+
+    Examples:
+        >>> panoptic = np.array([[0, 1], [0, 1]])
+        >>> segment = Segment(1, "cat", 0, is_thing=True, score=0.9, area=2, box=(1, 0, 2, 2), panoptic=panoptic)
+        >>> segment.mask.tolist()
+        [[False, True], [False, True]]
     """
 
     id: int
@@ -100,6 +110,12 @@ class Instances:
         boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels.
         scores: (N,) float32, 0..1.
         category_ids: (N,) int64, positions in the vocabulary.
+
+    Examples:
+        >>> masks, boxes = np.ones((2, 4, 4), bool), np.array([[0, 0, 4, 4]] * 2, np.float32)
+        >>> found = Instances(masks, boxes, np.array([0.3, 0.8], np.float32), np.array([0, 1]))
+        >>> found.best_first(0.5).category_ids.tolist()
+        [1]
     """
 
     masks: np.ndarray

@@ -23,6 +23,10 @@ class WriterOptions:
 
     Raises:
         ValueError: the tolerance is negative.
+
+    Examples:
+        >>> WriterOptions(view="semantic").tolerance
+        1.0
     """
 
     view: View | None = None
@@ -39,14 +43,23 @@ DEFAULT_OPTIONS = WriterOptions()
 class Writer(ABC):
     """Writes results into a folder in one format.
 
-        writer = FORMATS["yolo"](Path("dataset"))
-        for path in paths:
-            writer.add(segmenter.predict(path), path.name)
-        writer.finish()
-
     Args:
         folder: where the files go; it is made.
         options: what can be chosen.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from fcclip.formats.registry import open_format
+        >>> from fcclip.vocabulary import Vocabulary
+        >>> image, labels = np.zeros((2, 3, 3), np.uint8), np.array([[0, 0, 1]] * 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = open_format("class-ids", folder)
+        ...     for name in ("one.jpg", "two.jpg"):
+        ...         _ = writer.add(Result(image, Vocabulary.of("cat; sky=stuff"), semantic=labels), name)
+        ...     _ = writer.finish()
+        ...     sorted(path.name for path in Path(folder).glob("*.png"))
+        ['one.png', 'two.png']
     """
 
     def __init__(self, folder: str | Path, options: WriterOptions = DEFAULT_OPTIONS) -> None:

@@ -27,6 +27,10 @@ class Category:
 
     Raises:
         ValueError: a name is empty, or the threshold is out of range.
+
+    Examples:
+        >>> Category(("wall", "brick wall"), is_thing=False, color=(200, 80, 60)).name
+        'wall'
     """
 
     names: tuple[str, ...]

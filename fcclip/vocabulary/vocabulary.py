@@ -32,6 +32,13 @@ class Vocabulary:
 
     Raises:
         ValueError: if there is no class.
+
+    Examples:
+        >>> words = Vocabulary.of("cat,kitten; dog>0.6; sky=stuff; not: wolf")
+        >>> words.names
+        ('cat', 'kitten', 'dog', 'sky')
+        >>> sorted(words.thing_ids), words.thresholds, words.negatives
+        ([0, 1], (0.0, 0.6, 0.0), ('wolf',))
     """
 
     categories: tuple[Category, ...]
@@ -50,7 +57,7 @@ class Vocabulary:
             ValueError: it names no classes, or a name is empty, over-long or given twice.
             FileNotFoundError: there is no such file.
 
-        Example:
+        Examples:
             >>> Vocabulary.of({0: "cat", 1: "dog"}).names
             ('cat', 'dog')
         """
@@ -179,7 +186,7 @@ class Vocabulary:
     def describe(self, most: int = 20) -> str:
         """What was understood, in one line, for people to check: the first `most` classes with their synonyms.
 
-        Example:
+        Examples:
             >>> Vocabulary.from_string("red circle, white cross; grass=stuff").describe()
             '2 classes: red circle (also: white cross); grass (stuff)'
         """
@@ -209,6 +216,13 @@ class NamesFile:
         path: the file.
         ids: the numbers that its lines begin with, ascending; None if they have none.
         strings: the names of each class as they are written, separated by commas, in the order of `ids` or the lines.
+
+    Examples:
+        >>> names = NamesFile(Path("names.txt"), (0, 1), ("cat,kitten", "sky=stuff"))
+        >>> names.vocabulary.names
+        ('cat', 'kitten', 'sky')
+        >>> names.by_id()
+        {0: 'cat,kitten', 1: 'sky=stuff'}
     """
 
     path: Path
@@ -271,6 +285,14 @@ def read_names(path: str | Path) -> NamesFile:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not UTF-8, names no class, numbers only some lines, or gives a number twice.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "names.txt")
+        ...     _ = path.write_text("7:cat,kitten\\n3:sky=stuff\\n", encoding="utf-8")
+        ...     read_names(path).ids
+        (3, 7)
     """
     names = read_name_list(path)
     if not names.strings:

@@ -71,6 +71,13 @@ def count_image(
     Raises:
         PanopticInputError: maps of different size, a segment without pixels, pixels without a segment, a
             category id that is not among `categories`, or an area that cannot be.
+
+    Examples:
+        >>> true, found = np.array([[1, 1, 1, 2]]), np.array([[5, 5, 5, 0]])
+        >>> cat, dog = {"id": 1, "category_id": 3}, {"id": 2, "category_id": 4}
+        >>> counts = count_image(true, [cat, dog], found, [{"id": 5, "category_id": 3}], (3, 4))
+        >>> [(name, counts[name]) for name in ("category", "tp", "fn")]
+        [('category', [3, 4]), ('tp', [1, 0]), ('fn', [0, 1])]
     """
     if true_map.shape != predicted_map.shape:
         raise PanopticInputError(
