@@ -78,8 +78,8 @@ class Segmenter:
     Of pictures of any sizes, `predict(pictures, batch_size=8)` and `stream` put those of one padded size together: the
     results are those of single pictures, in the order of the pictures.
 
-    A picture can be encoded once and asked for many vocabularies. One segmenter serves several threads: every result belongs to one vocabulary, that of its call or else the one that
-    was set when its batch began.
+    A picture can be encoded once and asked for many vocabularies. One segmenter serves several threads: every result
+    belongs to one vocabulary, that of its call or else the one that was set when its batch began.
 
     Args:
         model: is put into eval mode.
