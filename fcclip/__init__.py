@@ -1,33 +1,34 @@
 """Open-vocabulary segmentation with one CLIP.
 
-Importing this package registers its models and datasets with Detectron2. Only the command (`fcclip`, `python -m
-fcclip`) and `python -m fcclip.install_detectron2` do without: they answer at once, also where Detectron2 is missing.
+The names of this package are in `fcclip.public`, which is imported when one of them is first used. It registers the models
+and datasets with Detectron2; so that `import fcclip` is enough for that, it is also imported as soon as Detectron2 is.
+What needs neither PyTorch nor Detectron2 (the command's help, `fcclip.export.Runtime`) does without both.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-_LIGHT_MODULES = ("fcclip", "fcclip.install_detectron2")
+from fcclip.registration import register_with_detectron2
 
-
-def _runs_as_command() -> bool:
-    """Whether this process is the command `fcclip`, or `python -m` looks for one of the light modules."""
-    program = next(iter(sys.argv), "")
-    if program != "-m":  # what Python puts there while it looks for the module
-        return Path(program).stem == "fcclip"
-    return any(word.removeprefix("-m") in _LIGHT_MODULES for word in sys.orig_argv)
-
-
-if TYPE_CHECKING or not _runs_as_command():
+if TYPE_CHECKING:
     from fcclip.public import *  # noqa: F403
     from fcclip.public import __all__  # noqa: F401
 else:
 
     def __getattr__(name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
-        return getattr(importlib.import_module("fcclip.public"), name)
+        public = importlib.import_module("fcclip.public")
+        if name == "__all__" or name in public.__all__:
+            return getattr(public, name)
+        if name in globals():  # a module of the package, which has been imported along
+            return globals()[name]
+        raise AttributeError(f"module 'fcclip' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *importlib.import_module("fcclip.public").__all__})
+
+
+register_with_detectron2()

@@ -14,7 +14,7 @@ from detectron2.modeling import build_model
 
 from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
-from fcclip.files.images import ImageLike, to_rgb
+from fcclip.files.images import ImageLike, is_image, to_rgb
 from fcclip.inference.batching import Failure, OnError, map_in_batches, tell_failures
 from fcclip.inference.tracking.saved import StreamState
 from fcclip.meta_arch.answers import to_instances, to_segments
@@ -282,7 +282,11 @@ class Segmenter:
             FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
             PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if isinstance(images, ImageLike | EncodedPicture | bytes | bytearray) or not isinstance(images, Iterable):
+        if (
+            is_image(images)
+            or isinstance(images, EncodedPicture | bytes | bytearray)
+            or not isinstance(images, Iterable)
+        ):
             return next(self.stream([images], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
         results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))

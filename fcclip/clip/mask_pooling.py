@@ -18,5 +18,5 @@ def mask_pool(features: Tensor, mask_logits: Tensor) -> Tensor:
     Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.2.
     """
     weights = (mask_logits.detach() > 0).to(features.dtype).flatten(2)
-    weights /= weights.sum(dim=-1, keepdim=True) + 1e-8
+    weights /= weights.sum(dim=-1, keepdim=True).clamp(min=1)  # exporters drop an epsilon as small as 1e-8
     return weights @ features.flatten(2).transpose(1, 2)

@@ -75,7 +75,7 @@ class ResNetTower:
         q = split_heads(pool.q_proj(query)) * (channels // heads) ** -0.5
         logits = q @ split_heads(pool.k_proj(context)).transpose(-1, -2)  # (B, heads, 1, hw)
         inside = (mask_logits > 0).flatten(2)[:, None]  # (B, 1, Q, hw)
-        weights = logits.masked_fill(~inside, -torch.inf).softmax(dim=-1)
-        weights = weights.masked_fill(~inside.any(dim=-1, keepdim=True), 0.0)
+        empty = ~inside.any(dim=-1, keepdim=True)  # looks everywhere, as a softmax over nothing is no number
+        weights = logits.masked_fill(~(inside | empty), -torch.inf).softmax(dim=-1).masked_fill(empty, 0.0)
         pooled = weights @ split_heads(pool.v_proj(context))
         return pool.c_proj(pooled.transpose(1, 2).reshape(batch, -1, channels))

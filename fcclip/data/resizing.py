@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-from detectron2.data.transforms import Augmentation, NoOpTransform, ResizeShortestEdge, ResizeTransform, Transform
+from detectron2.data.transforms import Augmentation, NoOpTransform, ResizeTransform, Transform
 from PIL import Image
+
+from fcclip.files.resizing import resize_picture, resized_shape
 
 LIBRARIES = ("pillow", "opencv")
 
@@ -37,15 +38,11 @@ class ResizeShorterSide(Augmentation):
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width to which an image of this size is resized."""
-        if self.min_size == 0:
-            return height, width
-        shape = ResizeShortestEdge.get_output_shape(height, width, self.min_size, self.max_size)
-        new_height, new_width = (max(1, side) for side in shape)  # a very long picture would lose its other side
-        return new_height, new_width
+        return resized_shape(height, width, self.min_size, self.max_size)
 
 
 class OpenCVResizeTransform(ResizeTransform):
     """Detectron2's resize, of images by OpenCV."""
 
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
-        return cv2.resize(img, (self.new_w, self.new_h), interpolation=cv2.INTER_LINEAR)
+        return resize_picture(img, self.new_h, self.new_w, "opencv")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fcclip.files.paths import require_file
 
+if TYPE_CHECKING:
+    import torch
+
 MAX_PIXELS = 64_000_000  # a little more than the largest pictures of telephones; $FCCLIP_MAX_PIXELS changes it
-ImageLike = str | Path | Image.Image | np.ndarray | torch.Tensor  # what `to_rgb` takes
+ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | torch.Tensor"  # what `to_rgb` takes
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 SAFE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -136,7 +139,7 @@ def to_rgb(image: ImageLike) -> np.ndarray:
         except Exception as error:  # closed, or damaged, which only decoding shows
             raise UnreadableImageError(f"the PIL image cannot be read: {_first_line(error)}") from error
         return _from_pil(image)
-    if isinstance(image, torch.Tensor):
+    if _is_tensor(image):
         return _from_tensor(image)
     if not isinstance(image, np.ndarray):
         raise TypeError(f"an image is a file name, a PIL image, an array or a tensor, not {type(image).__name__}")
@@ -264,12 +267,22 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     return _from_array(np.asarray(image.convert("RGB")))
 
 
-def _from_tensor(tensor: torch.Tensor) -> np.ndarray:
+def is_image(value: Any) -> bool:
+    """Whether it is one picture, as `to_rgb` takes it, and no list of pictures."""
+    return isinstance(value, str | Path | Image.Image | np.ndarray) or _is_tensor(value)
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # who has a tensor has imported it; others can do without
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _from_tensor(tensor: Any) -> np.ndarray:
     shape = tuple(tensor.shape)
     if len(shape) == 3 and shape[0] in (1, 3, 4):
         tensor = tensor.permute(1, 2, 0)
     check_size(*_height_and_width(tuple(tensor.shape)), "the image")
-    if tensor.dtype == torch.bfloat16:  # unknown to NumPy
+    if str(tensor.dtype) == "torch.bfloat16":  # unknown to NumPy
         tensor = tensor.float()
     return _from_array(tensor.detach().cpu().numpy())
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcclip.data.datasets.tables import category_table, vocabulary_lines
 from fcclip.files.atomic import atomic_path
 from fcclip.formats.result import Result
 from fcclip.formats.writer import Writer
@@ -89,6 +88,8 @@ class IdConvention:
 @cache
 def dataset_ids(stem: str) -> IdConvention:
     """The convention of "cityscapes" or "ade20k_150"."""
+    from fcclip.data.datasets.tables import category_table, vocabulary_lines  # which brings Detectron2 along
+
     table = category_table(stem)
     first = {"cityscapes": 0, "ade20k_150": 1}[stem]  # ADE20K's files count from 1, its table from 0
     ids: dict[str, int] = {}

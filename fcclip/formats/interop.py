@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from fcclip.drawing.style import View
@@ -40,6 +39,8 @@ def to_supervision(result: Result, view: View | None = None) -> supervision.Dete
 
 def to_hf(result: Result) -> dict[str, Any]:
     """See `Segmentation.to_hf`."""
+    import torch  # of those that leave through here only this form needs it
+
     if result.panoptic is None:
         raise ValueError("there is no panoptic result; set MODEL.MASK_FORMER.TEST.PANOPTIC_ON to True")
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -235,6 +235,32 @@ class Result:
             return []
         classes, areas = np.unique(self.semantic, return_counts=True)
         return sorted(zip(classes.tolist(), areas.tolist(), strict=True), key=lambda pair: -pair[1])
+
+
+def explain_segments(
+    segments: Iterable[Segment],
+    vocabulary: Vocabulary,
+    probabilities: tuple[np.ndarray, np.ndarray, np.ndarray],
+    embeddings: np.ndarray,
+    nearest: int = 5,
+) -> tuple[Segment, ...]:
+    """The segments with the classes that came nearest.
+
+    Args:
+        segments: n of them.
+        vocabulary: C classes.
+        probabilities: (n, C) each: after the ensemble, of the trained classifier, of CLIP.
+        embeddings: (n, E) unit vectors, what CLIP sees in each.
+        nearest: the most classes that a segment tells of.
+    """
+    explained = []
+    for segment, *rows, embedding in zip(segments, *probabilities, embeddings, strict=True):
+        best = np.argsort(-rows[0], kind="stable")[:nearest].tolist()
+        scores = tuple(
+            ClassScore(vocabulary.categories[index].name, index, *(float(row[index]) for row in rows)) for index in best
+        )
+        explained.append(replace(segment, scores=scores, embedding=embedding))
+    return tuple(explained)
 
 
 def describe_segments(

@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from fcclip.inference.masks import Size
+from fcclip.inference.bands import Size
 
 
 class InstanceInference:

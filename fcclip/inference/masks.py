@@ -6,7 +6,7 @@ largest tensor of the whole system. Everything that follows works on single pixe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Size = tuple[int, int]
-FLOAT_BYTES = 4
+from fcclip.inference.bands import Size, bands
 
 
 class BandConsumer(Protocol):
@@ -92,30 +91,6 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
                 consumer.update(start, stop, logits, probability)
             elif len(chosen):
                 consumer.update(start, stop, logits[chosen], probability[chosen])
-
-
-def bands(size: Size, layers: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
-    """Split the rows of maps into bands of which `layers` float32 maps take at most `chunk_bytes`.
-
-    A band has at least one row, even if that takes more. No band at all where there are no layers.
-    """
-    if not layers:
-        return
-    height, width = size
-    rows = max(1, chunk_bytes // (FLOAT_BYTES * width * layers))
-    for start in range(0, height, rows):
-        yield start, min(start + rows, height)
-
-
-def chunk_bytes_of(megabytes: int) -> int:
-    """MODEL.FC_CLIP.TEST_CHUNK_MB in bytes.
-
-    Raises:
-        ValueError: if it is not positive.
-    """
-    if megabytes <= 0:
-        raise ValueError(f"MODEL.FC_CLIP.TEST_CHUNK_MB must be at least 1, not {megabytes}; 8 suits most machines")
-    return megabytes * 2**20
 
 
 @lru_cache(maxsize=64)

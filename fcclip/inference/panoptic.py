@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from fcclip.inference.masks import Size
-
-
-@dataclass(frozen=True)
-class PanopticSegment:
-    """A segment of the panoptic map: its value there, class, kind, and its best query with that one's score."""
-
-    id: int
-    category_id: int
-    is_thing: bool
-    score: float
-    query: int
-
-    def as_info(self) -> dict[str, int | bool]:
-        """The entry that Detectron2's evaluators and visualisers expect."""
-        return {"id": self.id, "isthing": self.is_thing, "category_id": self.category_id}
+from fcclip.inference.bands import Size
+from fcclip.inference.segments import PanopticSegment, merge_queries
 
 
 class PanopticInference:
@@ -76,31 +61,11 @@ class PanopticInference:
             return self._winner.int(), []
         won_area = torch.bincount(self._winner.flatten(), minlength=count)
         seen_area = torch.bincount(self._winner[self._inside], minlength=count)
-        segments, segment_of_query = self._merge(won_area.tolist(), seen_area.tolist(), self._mask_area.tolist())
+        segments, segment_of_query = merge_queries(
+            list(zip(won_area.tolist(), seen_area.tolist(), self._mask_area.tolist(), strict=True)),
+            list(zip(self._labels.tolist(), self._scores.tolist(), self.queries.tolist(), strict=True)),
+            self._thing_ids,
+            self._overlap_threshold,
+        )
         ids = torch.tensor(segment_of_query, dtype=torch.int32, device=self._winner.device)
         return torch.where(self._inside, ids[self._winner], 0), segments
-
-    def _merge(
-        self, won_area: list[int], seen_area: list[int], mask_area: list[int]
-    ) -> tuple[list[PanopticSegment], list[int]]:
-        """The segments, and the segment of each kept query (0: none)."""
-        segments: list[PanopticSegment] = []
-        stuff: dict[int, int] = {}  # class -> index of its segment
-        segment_of_query = [0] * len(won_area)
-        labels, scores, queries = self._labels.tolist(), self._scores.tolist(), self.queries.tolist()
-        for place, (won, seen, mask) in enumerate(zip(won_area, seen_area, mask_area, strict=True)):
-            if not (won and mask and seen) or won / mask < self._overlap_threshold:
-                continue
-            label, score, query = labels[place], scores[place], queries[place]
-            is_thing = label in self._thing_ids
-            if not is_thing and label in stuff:
-                earlier = segments[stuff[label]]
-                if score > earlier.score:
-                    segments[stuff[label]] = replace(earlier, score=score, query=query)
-                segment_of_query[place] = earlier.id
-                continue
-            if not is_thing:
-                stuff[label] = len(segments)
-            segments.append(PanopticSegment(len(segments) + 1, label, is_thing, score, query))
-            segment_of_query[place] = len(segments)
-        return segments, segment_of_query

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fcclip.inference.masks import FLOAT_BYTES, MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
+from fcclip.inference.bands import FLOAT_BYTES, Size, bands
+from fcclip.inference.masks import MaskUpsampler, resize_columns, resize_matrix, support
 
 BELOW_THRESHOLD = 1e-4  # weight of a mask in a class that it does not reach the threshold of
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fcclip.inference.masks import Size, bands, resize_columns, resize_matrix, support
+from fcclip.inference.bands import Size, bands, window_starts
+from fcclip.inference.masks import resize_columns, resize_matrix, support
 
 WINDOWS_AT_A_TIME = 4
 
@@ -36,7 +37,7 @@ class Windows:
             window, stride: in pixels, along both axes. The last window of an axis is moved back to end with the image.
         """
         height, width = image.shape[-2:]
-        tops, lefts = starts(height, window, stride), starts(width, window, stride)
+        tops, lefts = window_starts(height, window, stride), window_starts(width, window, stride)
         corners = tuple((top, left) for top in tops for left in lefts)
         return cls((height, width), (min(window, height), min(window, width)), corners)
 
@@ -73,12 +74,6 @@ class Windows:
     def _batches(self) -> Iterator[tuple[tuple[int, int], ...]]:
         for start in range(0, len(self.corners), WINDOWS_AT_A_TIME):
             yield self.corners[start : start + WINDOWS_AT_A_TIME]
-
-
-def starts(size: int, window: int, stride: int) -> list[int]:
-    """Where the windows of one axis begin."""
-    count = max(size - window + stride - 1, 0) // stride + 1
-    return [max(min(index * stride, size - window), 0) for index in range(count)]
 
 
 def resize_scores(scores: Tensor, output: Size, chunk_bytes: int) -> Tensor:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from fcclip.formats.result import ClassScore, Instances, Segment, describe_segments
+from fcclip.formats.result import Instances, Segment, describe_segments, explain_segments
 from fcclip.meta_arch.base import QueryScores
 from fcclip.vocabulary import Vocabulary
-
-NEAREST_CLASSES = 5  # that a segment tells the scores of
 
 
 def to_segments(
@@ -25,16 +22,10 @@ def to_segments(
     segments = describe_segments(panoptic, records, found["panoptic_scores"], vocabulary)
     if reasons is None:
         return panoptic, segments
-    best = reasons.joint.topk(min(NEAREST_CLASSES, len(vocabulary)), dim=1).indices
-    columns = [table.gather(1, best).tolist() for table in (reasons.joint, reasons.in_vocab, reasons.out_vocab)]
-    explained = []
-    for segment, ids_of_classes, *scores, embedding in zip(
-        segments, best.tolist(), *columns, reasons.embeddings.cpu().numpy(), strict=True
-    ):
-        names = [vocabulary.categories[category_id].name for category_id in ids_of_classes]
-        nearest = tuple(ClassScore(*values) for values in zip(names, ids_of_classes, *scores, strict=True))
-        explained.append(replace(segment, scores=nearest, embedding=embedding))
-    return panoptic, tuple(explained)
+    joint, in_vocab, out_vocab, embeddings = (
+        table.cpu().numpy() for table in (reasons.joint, reasons.in_vocab, reasons.out_vocab, reasons.embeddings)
+    )
+    return panoptic, explain_segments(segments, vocabulary, (joint, in_vocab, out_vocab), embeddings)
 
 
 def to_instances(found: Any) -> Instances:

@@ -15,8 +15,9 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from fcclip.clip.backbone import CLIP
+from fcclip.inference.bands import Size, chunk_bytes_of
 from fcclip.inference.instance import InstanceInference
-from fcclip.inference.masks import MaskUpsampler, Size, chunk_bytes_of, feed_bands
+from fcclip.inference.masks import MaskUpsampler, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, require_numbers, training_metadata

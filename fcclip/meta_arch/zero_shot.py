@@ -14,7 +14,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from fcclip.clip.base import ClipBackbone
-from fcclip.inference.masks import Size, chunk_bytes_of
+from fcclip.inference.bands import Size, chunk_bytes_of
 from fcclip.inference.sliding import Windows, resize_scores, resized_labels
 from fcclip.meta_arch.base import OpenVocabularyModel, require_numbers, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary

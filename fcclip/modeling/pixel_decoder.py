@@ -192,8 +192,8 @@ def reference_points(shapes: Shapes, device: torch.device) -> Tensor:
     """Centres of the pixels of all levels, one level after another: (N, 2), (x, y) in [0, 1]."""
     points = []
     for height, width in shapes:
-        y = torch.linspace(0.5, height - 0.5, height, device=device) / height
-        x = torch.linspace(0.5, width - 0.5, width, device=device) / width
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         points.append(torch.stack([grid_x.flatten(), grid_y.flatten()], dim=-1))
     return torch.cat(points)

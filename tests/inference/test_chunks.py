@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fcclip import Vocabulary
+from fcclip.inference.bands import bands
 from fcclip.inference.instance import InstanceInference
-from fcclip.inference.masks import MaskUpsampler, bands, feed_bands
+from fcclip.inference.masks import MaskUpsampler, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from fcclip.inference.sliding import resize_scores, resized_labels

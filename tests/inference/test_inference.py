@@ -5,8 +5,9 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
+from fcclip.inference.bands import bands
 from fcclip.inference.instance import InstanceInference, boxes_of_masks
-from fcclip.inference.masks import MaskUpsampler, bands, feed_bands, resize_matrix
+from fcclip.inference.masks import MaskUpsampler, feed_bands, resize_matrix
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
 from tools import published as reference

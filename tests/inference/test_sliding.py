@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fcclip.inference.sliding import Windows, resize_scores, resized_labels, starts
+from fcclip.inference.bands import window_starts
+from fcclip.inference.sliding import Windows, resize_scores, resized_labels
 
 
 @pytest.mark.parametrize(
@@ -12,7 +13,7 @@ from fcclip.inference.sliding import Windows, resize_scores, resized_labels, sta
     [(512, [0]), (513, [0, 1]), (683, [0, 171]), (938, [0, 426]), (939, [0, 426, 427]), (300, [0])],
 )
 def test_windows_of_an_axis(size, expected) -> None:
-    assert starts(size, 512, 426) == expected
+    assert window_starts(size, 512, 426) == expected
 
 
 def test_pixelwise_scores_are_not_changed() -> None:

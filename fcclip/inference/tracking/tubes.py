@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fcclip.inference.masks import MaskUpsampler, Size, bands, resize_columns, resize_matrix, support
+from fcclip.inference.bands import Size, bands
+from fcclip.inference.masks import MaskUpsampler, resize_columns, resize_matrix, support
 
 MAX_TUBES = 10  # instances, as published
 

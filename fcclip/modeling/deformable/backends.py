@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TypeAlias
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "torch", "native", "triton")
+TRACED = ("grid-sample", "gather")  # what `fcclip.export` puts in their place: sizes may stay unknown while it traces
 NATIVE_PACKAGE = "torch_ms_deform_attn"
 
 Shapes: TypeAlias = Sequence[tuple[int, int]]
@@ -79,6 +80,10 @@ def sampler(backend: str) -> Sampler:
         from fcclip.modeling.deformable.native_backend import sample_native
 
         return sample_native
+    if backend == "gather":
+        from fcclip.modeling.deformable.gather_backend import sample_by_gather
+
+        return sample_by_gather
     from fcclip.modeling.deformable.torch_backend import sample_torch
 
-    return sample_torch
+    return partial(sample_torch, chunk=None) if backend == "grid-sample" else sample_torch

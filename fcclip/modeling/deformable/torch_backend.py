@@ -11,7 +11,13 @@ from torch import Tensor
 CPU_CHUNK = 1024  # queries
 
 
-def sample_torch(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def sample_torch(
+    value: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    locations: Tensor,
+    weights: Tensor,
+    chunk: int | None = CPU_CHUNK,
+) -> Tensor:
     """Weighted sum of bilinear samples.
 
     On a CPU the queries go through in chunks whose samples stay in the cache, four times as fast as all at once.
@@ -21,6 +27,7 @@ def sample_torch(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Te
         shapes: (height, width) of each level.
         locations: (B, N, heads, levels, points, 2), (x, y) in [0, 1]; zero is sampled outside.
         weights: (B, N, heads, levels, points).
+        chunk: queries that go through a CPU at a time; None: all, whose number may then be known only at run time.
 
     Returns:
         (B, N, heads * d) in the type of `value`; computed in the widest type of the three tensors.
@@ -33,9 +40,12 @@ def sample_torch(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Te
             value.to(dtype).split([height * width for height, width in shapes], dim=1), shapes, strict=True
         )
     ]
-    size = CPU_CHUNK if value.device.type == "cpu" else length
-    chunks = zip(locations.to(dtype).split(size, dim=1), weights.to(dtype).split(size, dim=1), strict=True)
-    sampled = torch.cat([_sample_chunk(maps, *chunk) for chunk in chunks], dim=-1)
+    locations, weights = locations.to(dtype), weights.to(dtype)
+    if chunk is None or value.device.type != "cpu":
+        sampled = _sample_chunk(maps, locations, weights)
+    else:
+        chunks = zip(locations.split(chunk, dim=1), weights.split(chunk, dim=1), strict=True)
+        sampled = torch.cat([_sample_chunk(maps, *tensors) for tensors in chunks], dim=-1)
     return sampled.view(batch, -1, length).transpose(1, 2).to(value.dtype)
 
 
