@@ -1,7 +1,7 @@
 """Open-vocabulary segmentation with one CLIP.
 
-The names of this package are in `fcclip.public`, which is imported when one of them is first used. It registers the models
-and datasets with Detectron2; so that `import fcclip` is enough for that, it is also imported as soon as Detectron2 is.
+The names of this package are in `fcclip.public`, which is imported when one of them is first used. It registers the
+models and datasets with Detectron2; so that `import fcclip` is enough for that, it is also imported when Detectron2 is.
 What needs neither PyTorch nor Detectron2 (the command's help, `fcclip.export.Runtime`) does without both.
 """
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "train": Command("fcclip.commands.train", "train a model"),
     "evaluate": Command("fcclip.commands.evaluate", "evaluate a model on datasets"),
     "convert": Command("fcclip.commands.convert", "convert published checkpoints of ZegCLIP and Cascade-CLIP, or back"),
+    "export": Command("fcclip.commands.export", "write a model as ONNX files that run without PyTorch"),
     "doctor": Command("fcclip.commands.doctor", "say what is installed, and what is missing", needs_models=False),
 }
 MISSING = "fcclip: error: {}; `python -m fcclip doctor` tells what is missing"

@@ -287,7 +287,8 @@ class Segmenter:
             or isinstance(images, EncodedPicture | bytes | bytearray)
             or not isinstance(images, Iterable)
         ):
-            return next(self.stream([images], vocabulary=vocabulary))
+            single: Any = images
+            return next(self.stream([single], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
         results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))
         if errors:

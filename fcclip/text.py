@@ -109,6 +109,11 @@ class NameEmbedder:
         self._given = dict(given or {})
         self._rows = dict(self._given)
 
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The prompts."""
+        return self._templates
+
     def forget(self) -> None:
         """Drop the rows in memory that were encoded, because the weights have changed."""
         self._rows = dict(self._given)

@@ -42,7 +42,7 @@ def earlier_blocks(groups: Sequence[Sequence[int]], depth: int) -> tuple[int, ..
 def resize_positions(positions: Tensor, height: int, width: int) -> Tensor:
     """Resize a square grid of positional embeddings, bilinearly: (s * s, C) -> (height * width, C), row by row."""
     side = round(len(positions) ** 0.5)
-    if (height, width) == (side, side):
+    if isinstance(height, int) and (height, width) == (side, side):  # a size that is traced is unknown, and no int
         return positions
     grid = positions.T.reshape(1, -1, side, side)
     grid = F.interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)

@@ -40,9 +40,13 @@ def encode_one_by_one(clip_model: nn.Module, tokens: Tensor) -> Tensor:
     Works with every open_clip from 2.24 on, whose transformer takes (batch, length, width) since 2.26 and (length,
     batch, width) before.
     """
+    return encode_trimmed(clip_model, tokens[:, : int(tokens.argmax(dim=-1).max()) + 1])
+
+
+def encode_trimmed(clip_model: nn.Module, tokens: Tensor) -> Tensor:
+    """The same of tokens (n, length) of any length up to the context's, none of which is trimmed."""
     tower = text_tower(clip_model)
     ends = tokens.argmax(dim=-1)
-    tokens = tokens[:, : int(ends.max()) + 1]
     length = tokens.shape[1]
     dtype = _weight_dtype(tower.transformer)
     x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
@@ -51,7 +55,7 @@ def encode_one_by_one(clip_model: nn.Module, tokens: Tensor) -> Tensor:
         x = tower.transformer(x, attn_mask=mask)
     else:
         x = tower.transformer(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
-    return _project(tower, x[torch.arange(len(tokens), device=tokens.device), ends])
+    return _project(tower, x[torch.arange(tokens.shape[0], device=tokens.device), ends])
 
 
 def _project(tower: Any, x: Tensor) -> Tensor:

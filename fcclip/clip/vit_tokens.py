@@ -28,7 +28,7 @@ def embed_patches(
     patches = visual.conv1(images)
     height, width = patches.shape[-2:]
     positions = visual.positional_embedding if positions is None else positions
-    class_token = (class_embeddings * visual.class_embedding + positions[0]).expand(len(images), 1, -1)
+    class_token = (class_embeddings * visual.class_embedding + positions[0]).expand(images.shape[0], 1, -1)
     patches = patches.flatten(2).transpose(1, 2) + resize_positions(positions[1:], height, width)
     return visual.ln_pre(torch.cat([class_token, patches], dim=1)), (height, width)
 
@@ -100,4 +100,4 @@ class DeepPrompts(nn.Module):
             (B, 1 + P + N, D).
         """
         patches_from = 1 if block == 0 else 1 + self.tokens
-        return torch.cat([x[:, :1], self(block, len(x)), x[:, patches_from:]], dim=1)
+        return torch.cat([x[:, :1], self(block, x.shape[0]), x[:, patches_from:]], dim=1)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -48,6 +49,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a scratch folder beside `path`; rename it to `path` when the block ends without an error, else delete it.
+
+    Raises:
+        OutputError: something is at `path` already, or the folder cannot be made.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path} is there already; remove it, or choose another folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:STEM]}-"))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from None
+    try:
+        yield scratch
+        scratch.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rmdir()
+        scratch.rename(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def remove_scratch(folder: str | Path) -> list[Path]:

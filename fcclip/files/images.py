@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -267,7 +267,7 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     return _from_array(np.asarray(image.convert("RGB")))
 
 
-def is_image(value: Any) -> bool:
+def is_image(value: Any) -> TypeGuard[ImageLike]:
     """Whether it is one picture, as `to_rgb` takes it, and no list of pictures."""
     return isinstance(value, str | Path | Image.Image | np.ndarray) or _is_tensor(value)
 

@@ -10,12 +10,14 @@ from PIL import Image
 def resized_shape(height: int, width: int, min_size: int, max_size: int) -> tuple[int, int]:
     """Height and width of a picture whose shorter side becomes `min_size`, the longer one at most `max_size`.
 
-    Source: Detectron2's `ResizeShortestEdge`, to the pixel; but no side becomes 0. A `min_size` of 0 leaves it as it is.
+    A `min_size` of 0 leaves it as it is. No side becomes 0.
+
+    Source: Detectron2's `ResizeShortestEdge`, to the pixel.
     """
     if min_size == 0:
         return height, width
     scale = min_size * 1.0 / min(height, width)
-    sides = (min_size, scale * width) if height < width else (scale * height, min_size)
+    sides: tuple[float, float] = (min_size, scale * width) if height < width else (scale * height, min_size)
     if max(sides) > max_size:
         scale = max_size * 1.0 / max(sides)
         sides = (sides[0] * scale, sides[1] * scale)

@@ -91,6 +91,16 @@ class Vocabularies:
         return self._train_vocabulary
 
     @property
+    def seen_vocabulary(self) -> Vocabulary:
+        """The classes of training whose pixels it showed; a class that shares a name with one of them is seen."""
+        return self.train_vocabulary
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The prompts that names are put into."""
+        return self._embedder.templates
+
+    @property
     def test_vocabulary(self) -> Vocabulary:
         """The classes asked for."""
         if self._test_vocabulary is None:
@@ -181,4 +191,4 @@ class Vocabularies:
 
     def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:
         """Which classes were trained on; `metadata` is that of the dataset that they are those of, if they are."""
-        return vocabulary.seen_in(self.train_vocabulary)
+        return vocabulary.seen_in(self.seen_vocabulary)

@@ -66,6 +66,10 @@ class ZeroShotVocabularies(Vocabularies):
         self._train_vocabulary = self._seen_vocabulary if setting == "inductive" else every_class
 
     @property
+    def seen_vocabulary(self) -> Vocabulary:
+        return self._seen_vocabulary
+
+    @property
     def num_training_classes(self) -> int:
         """How many class maps the loss sees."""
         return len(self.train_vocabulary)
@@ -85,7 +89,7 @@ class ZeroShotVocabularies(Vocabularies):
 
     def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:
         if metadata is None:
-            return vocabulary.seen_in(self._seen_vocabulary)
+            return vocabulary.seen_in(self.seen_vocabulary)
         unseen = () if self._setting == "fully_supervised" else unseen_classes(metadata)
         return [index not in unseen for index in range(len(vocabulary))]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fcclip.files.atomic import OutputError, atomic_path, remove_scratch, write_json, write_text
+from fcclip.files.atomic import OutputError, atomic_folder, atomic_path, remove_scratch, write_json, write_text
 from tests.scratch import leave_scratch
 
 
@@ -22,6 +22,20 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert scratch.suffix == ".json"
     assert path.read_text() == "[1]\n"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder"
+    with atomic_folder(path) as scratch:
+        (scratch / "a").write_text("1")
+        assert not path.exists()
+    assert [file.name for file in path.iterdir()] == ["a"]
+    with pytest.raises(OutputError, match="is there already"), atomic_folder(path):
+        pass
+    other = tmp_path / "other"
+    with pytest.raises(ZeroDivisionError), atomic_folder(other) as scratch:
+        (scratch / "a").write_text(f"half {1 / 0}")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["new"]
 
 
 @pytest.mark.parametrize("name", ["file/a.json", "file/sub/a.json", "folder", "nul\0.json", "n" * 300 + "/a.json"])

@@ -33,7 +33,7 @@ class RelationshipDescriptor(nn.Module):
 
     def forward(self, text: Tensor, image: Tensor) -> Tensor:
         """Text (K, E) and image (B, E) embeddings -> queries (B, K, E)."""
-        text = text.expand(len(image), -1, -1)
+        text = text.expand(image.shape[0], -1, -1)
         if not self.use_image:
             return self.project(text)
         return self.project(torch.cat([image[:, None] * text, text], dim=-1))

@@ -1,0 +1,84 @@
+"""Export a model to ONNX files that run without PyTorch, for any names.
+
+    fcclip export --model panoshapes --output exported
+    fcclip export --config-file FILE --output exported --opts MODEL.WEIGHTS fcclip.pth
+    python -c 'from fcclip.export import Runtime; print(Runtime("exported").predict("photo.jpg").table())'
+
+The graphs know no class name: `fcclip.export.Runtime` is asked for any (docs/deployment.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from fcclip.commands.options import add_model_options
+from fcclip.config import load_inference_cfg
+from fcclip.engine.errors import add_debug_flag, run_command
+from fcclip.export.manifest import OPSETS
+from fcclip.export.write import DEFORMABLE, ExportOptions, export_model
+from fcclip.vocabulary import Vocabulary
+from fcclip.zoo import find_pretrained
+
+# The text tower stays where it is, as it is written too.
+SETTINGS = ("MODEL.FC_CLIP.RELEASE_TEXT_TOWER", "False")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    options = parse(arguments)
+    return run_command("fcclip export", lambda: export(options), options.debug)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="fcclip export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_model_options(parser, default=None)
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="a folder that is not there yet")
+    names = parser.add_mutually_exclusive_group()
+    text = "classes that the runtime looks for unless told otherwise (default: those of the configuration's dataset)"
+    names.add_argument("--vocabulary", metavar="NAMES", help=text)
+    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class per line")
+    parser.add_argument("--opset", type=int, default=OPSETS[0], choices=OPSETS, help="of ONNX (default: %(default)s)")
+    parser.add_argument(
+        "--deformable",
+        default=DEFORMABLE[0],
+        choices=DEFORMABLE,
+        help="how deformable attention samples: gather is for engines without a good GridSample, such as TensorRT",
+    )
+    parser.add_argument("--random-weights", action="store_true", help="export without trained weights, to try it out")
+    add_debug_flag(parser)
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="configuration to override; comes last",
+    )
+    return parser.parse_args(arguments)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Do it, and say what was written."""
+    if options.model is None and options.config_file is None:
+        raise ValueError("name what to export: --model NAME or --config-file FILE")
+    vocabulary = None
+    if options.vocabulary is not None:
+        vocabulary = Vocabulary.from_string(options.vocabulary)
+    elif options.vocabulary_file is not None:
+        vocabulary = Vocabulary.from_file(options.vocabulary_file)
+    found = find_pretrained(options.model) if options.model else None
+    cfg = load_inference_cfg(
+        found.config if found else options.config_file,
+        [*SETTINGS, *options.opts],
+        found.weights if found else None,
+        device="cpu",
+        random_weights=options.random_weights,
+    )
+    name = options.model or Path(options.config_file).name
+    choices = ExportOptions(options.opset, options.deformable, vocabulary, name)
+    folder = export_model(cfg, options.output, choices)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"wrote {folder} ({size / 1e6:.0f} MB)")
