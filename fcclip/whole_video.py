@@ -14,11 +14,12 @@ from torch import Tensor
 
 from fcclip.files.disk_list import DiskList
 from fcclip.files.images import ImageLike, to_rgb
+from fcclip.formats.result import NEAREST_CLASSES
 from fcclip.inference.tracking.matching import SlotMatcher
 from fcclip.inference.tracking.tracks import stuff_track
 from fcclip.inference.tracking.tubes import FrameSize, PanopticTubes, TubeSegment
 from fcclip.inference.tracking.votes import Votes
-from fcclip.meta_arch.answers import NEAREST_CLASSES, to_segments
+from fcclip.meta_arch.answers import to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores
 from fcclip.meta_arch.fcclip import Sizes
 from fcclip.meta_arch.vocabularies import EncodedVocabulary

@@ -189,7 +189,7 @@ def boxes_of_masks(masks: np.ndarray) -> np.ndarray:
     """Tight boxes of masks (N, H, W) bool: (N, 4) as x0, y0, x1, y1 with x1, y1 exclusive; zeros if a mask is empty."""
     boxes = np.zeros((len(masks), 4), np.float32)
     for axis, column in ((1, 0), (2, 1)):  # reduce the rows to find x, the columns to find y
-        line: np.ndarray = masks.any(axis=axis)
+        line = np.logical_or.reduce(masks, axis=axis)
         found = line.any(axis=1)
         boxes[:, column] = np.where(found, line.argmax(axis=1), 0)
         boxes[:, column + 2] = np.where(found, line.shape[1] - line[:, ::-1].argmax(axis=1), 0)

@@ -121,6 +121,8 @@ def check_can_export(cfg: CfgNode, options: ExportOptions) -> None:
             f"{system} cannot be exported, as its image path depends on more than the image; "
             f"export {', '.join((QUERY_SYSTEM, *PATCH_SYSTEMS))}"
         )
+    if system == QUERY_SYSTEM and cfg.MODEL.MASK_ADAPTER.NAME:
+        raise ValueError("a model with a Mask-Adapter cannot be exported; export one without MODEL.MASK_ADAPTER.NAME")
     resizes_masks = test.PANOPTIC_ON or test.INSTANCE_ON or test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE
     if system == QUERY_SYSTEM and not resizes_masks:
         raise ValueError(

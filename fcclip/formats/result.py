@@ -15,6 +15,7 @@ from fcclip.drawing.name_colors import vocabulary_colors
 from fcclip.vocabulary import Vocabulary
 
 CONFIRMED = 3  # frames in which an object of a video was found; from then on its number is drawn
+NEAREST_CLASSES = 5  # that a segment tells the scores of
 RANDOM_WEIGHTS_WARNING = "RANDOM WEIGHTS: these segments and names mean nothing"
 
 
@@ -242,7 +243,7 @@ def explain_segments(
     vocabulary: Vocabulary,
     probabilities: tuple[np.ndarray, np.ndarray, np.ndarray],
     embeddings: np.ndarray,
-    nearest: int = 5,
+    nearest: int = NEAREST_CLASSES,
 ) -> tuple[Segment, ...]:
     """The segments with the classes that came nearest.
 

@@ -12,7 +12,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fcclip.inference.masks import FLOAT_BYTES
+from fcclip.inference.bands import FLOAT_BYTES
 from fcclip.modeling.constants import is_recording
 
 BLOCK_EPSILON = 1e-6
