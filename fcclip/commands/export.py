@@ -17,11 +17,14 @@ from fcclip.commands.options import add_model_options
 from fcclip.config import load_inference_cfg
 from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.export.manifest import OPSETS
+from fcclip.export.quantize import MODES
 from fcclip.export.write import DEFORMABLE, ExportOptions, export_model
+from fcclip.files.images import find_images
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import find_pretrained
 
 # The text tower stays where it is, as it is written too.
+MOST_IMAGES = 64  # that are looked at for calibration
 SETTINGS = ("MODEL.FC_CLIP.RELEASE_TEXT_TOWER", "False")
 
 
@@ -48,6 +51,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=DEFORMABLE,
         help="how deformable attention samples: gather is for engines without a good GridSample, such as TensorRT",
     )
+    parser.add_argument(
+        "--int8",
+        default="",
+        choices=MODES,
+        help="let the image tower multiply in 8 bits, at a loss (docs/deployment.md)",
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="pictures that --int8 calibrated looks at")
     parser.add_argument("--random-weights", action="store_true", help="export without trained weights, to try it out")
     add_debug_flag(parser)
     parser.add_argument(
@@ -78,7 +88,10 @@ def export(options: argparse.Namespace) -> None:
         random_weights=options.random_weights,
     )
     name = options.model or Path(options.config_file).name
-    choices = ExportOptions(options.opset, options.deformable, vocabulary, name)
+    images, problems = find_images([options.images] if options.images else [])
+    if problems:
+        raise ValueError("; ".join(problems))
+    choices = ExportOptions(options.opset, options.deformable, options.int8, images[:MOST_IMAGES], vocabulary, name)
     folder = export_model(cfg, options.output, choices)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"wrote {folder} ({size / 1e6:.0f} MB)")

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcclip.export.classes import Classes, NameRows
 from fcclip.export.engine import Graph, open_graph
-from fcclip.export.manifest import PatchSettings, check_files, read_manifest
+from fcclip.export.manifest import PatchSettings, PixelFormat, check_files, read_manifest
 from fcclip.export.systems import PatchSystem, QuerySystem, Sizes
 from fcclip.files.images import ImageLike, is_image, to_rgb
 from fcclip.files.resizing import resize_picture, resized_shape
@@ -164,15 +164,12 @@ class Runtime:
         """What the pictures of a batch have in common: their padded size."""
         if isinstance(item, EncodedPicture):
             return "encoded"
-        multiple = self.manifest.pixels.multiple
-        return tuple(-(-side // multiple) for side in self._resized(item))
-
-    def _resized(self, image: np.ndarray) -> tuple[int, int]:
         pixels = self.manifest.pixels
-        return resized_shape(image.shape[0], image.shape[1], pixels.shorter_side, pixels.longer_side)
+        height, width = resized_shape(item.shape[0], item.shape[1], pixels.shorter_side, pixels.longer_side)
+        return -(-height // pixels.multiple), -(-width // pixels.multiple)
 
     def _encode_batch(self, images: list[np.ndarray]) -> list[EncodedPicture]:
-        inputs = [self._normalise(image) for image in images]
+        inputs = [normalise(image, self.manifest.pixels) for image in images]
         sizes = [
             Sizes((pixels.shape[1], pixels.shape[2]), (image.shape[0], image.shape[1]))
             for pixels, image in zip(inputs, images, strict=True)
@@ -181,21 +178,6 @@ class Runtime:
             EncodedPicture(image, encoded, size)
             for image, encoded, size in zip(images, self._system.encode(inputs), sizes, strict=True)
         ]
-
-    def _normalise(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> (3, h, w) float32, resized and normalised."""
-        pixels = self.manifest.pixels
-        height, width = self._resized(image)
-        if min(-(-side // pixels.multiple) * pixels.multiple for side in (height, width)) < pixels.least:
-            raise ValueError(
-                f"a picture of {image.shape[1]}x{image.shape[0]} pixels is too small: resized to {width}x{height}, and "
-                f"the graph takes at least {pixels.least} pixels per side; enlarge it, or export with a larger "
-                "INPUT.MIN_SIZE_TEST"
-            )
-        channels = image[..., ::-1] if pixels.channels == "BGR" else image
-        resized = resize_picture(np.ascontiguousarray(channels), height, width, pixels.resizing)
-        mean, std = (np.array(values, np.float32)[:, None, None] for values in (pixels.mean, pixels.std))
-        return (resized.transpose(2, 0, 1).astype(np.float32) - mean) / std
 
     def _answer(self, picture: EncodedPicture, classes: Classes) -> Segmentation:
         found = self._system.answer(picture.encoded, picture.sizes, classes)
@@ -215,6 +197,25 @@ class Runtime:
         check_files(self._folder, self.manifest.files, [VOCABULARY_FILE])
         with np.load(self._folder / VOCABULARY_FILE, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+
+
+def normalise(image: np.ndarray, pixels: PixelFormat) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (3, h, w) float32, resized and normalised.
+
+    Raises:
+        ValueError: it is smaller than the graph takes.
+    """
+    height, width = resized_shape(image.shape[0], image.shape[1], pixels.shorter_side, pixels.longer_side)
+    if min(-(-side // pixels.multiple) * pixels.multiple for side in (height, width)) < pixels.least:
+        raise ValueError(
+            f"a picture of {image.shape[1]}x{image.shape[0]} pixels is too small: resized it has {width}x{height}, and "
+            f"the graph takes at least {pixels.least} pixels per side; enlarge it, or export with a larger "
+            "INPUT.MIN_SIZE_TEST"
+        )
+    channels = image[..., ::-1] if pixels.channels == "BGR" else image
+    resized = resize_picture(np.ascontiguousarray(channels), height, width, pixels.resizing)
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (pixels.mean, pixels.std))
+    return (resized.transpose(2, 0, 1).astype(np.float32) - mean) / std
 
 
 def _vocabulary_of(names: Sequence[str], class_of_name: np.ndarray, is_thing: np.ndarray) -> Vocabulary:

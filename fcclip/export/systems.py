@@ -54,13 +54,7 @@ class QuerySystem:
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Arrays]:
         """Normalised images (3, H, W) that are padded to one size -> what the graph says of each."""
-        height, width = (
-            -(-max(image.shape[axis] for image in images) // self._multiple) * self._multiple for axis in (1, 2)
-        )
-        batch = np.zeros((len(images), 3, height, width), np.float32)
-        for place, image in zip(batch, images, strict=True):
-            place[:, : image.shape[1], : image.shape[2]] = image
-        outputs = self._graph({"pixels": batch})
+        outputs = self._graph({"pixels": padded_batch(images, self._multiple)})
         return [{name: values[i] for name, values in outputs.items()} for i in range(len(images))]
 
     def answer(self, encoded: Arrays, sizes: Sizes, classes: Classes) -> Found:
@@ -207,6 +201,15 @@ class PatchSystem:
         crops = [image[:, top : top + height, left : left + width] for top, left in self._corners(size)]
         step = self._settings.windows
         return [np.stack(crops[start : start + step]) for start in range(0, len(crops), step)]
+
+
+def padded_batch(images: Sequence[np.ndarray], multiple: int) -> np.ndarray:
+    """Images (3, h, w), with zeros right and below -> (B, 3, H, W), of the largest sides, and on to a multiple."""
+    height, width = (-(-max(image.shape[axis] for image in images) // multiple) * multiple for axis in (1, 2))
+    batch = np.zeros((len(images), 3, height, width), np.float32)
+    for place, image in zip(batch, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

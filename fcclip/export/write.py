@@ -27,9 +27,12 @@ from fcclip.export.manifest import (
     TextFormat,
     digest_of,
 )
-from fcclip.export.runtime import IMAGE_GRAPH, MERGES_FILE, SCORE_GRAPH, TEXT_GRAPH, VOCABULARY_FILE
+from fcclip.export.quantize import MODES, quantize
+from fcclip.export.runtime import IMAGE_GRAPH, MERGES_FILE, SCORE_GRAPH, TEXT_GRAPH, VOCABULARY_FILE, normalise
+from fcclip.export.systems import padded_batch
 from fcclip.export.tokenizer import Tokenizer
 from fcclip.files.atomic import atomic_folder
+from fcclip.files.images import read_image
 from fcclip.inference.bands import chunk_bytes_of
 from fcclip.inference.semantic import BELOW_THRESHOLD
 from fcclip.inference.sliding import WINDOWS_AT_A_TIME
@@ -53,12 +56,16 @@ class ExportOptions:
     Attributes:
         opset: of the graphs. GridSample of 18 and 19 is what onnxruntime has fast kernels for.
         deformable: "grid-sample", or "gather" for engines that have no good GridSample.
+        int8: "dynamic" or "calibrated": the image tower multiplies in 8 bits (`quantize`); "": in float32.
+        images: pictures to calibrate with.
         vocabulary: what the runtime looks for unless told otherwise; None: the classes of the configuration's dataset.
         name: of the model.
     """
 
     opset: int = OPSETS[0]
     deformable: str = DEFORMABLE[0]
+    int8: str = ""
+    images: Sequence[Path] = ()
     vocabulary: Vocabulary | None = None
     name: str = ""
 
@@ -90,14 +97,17 @@ def export_model(cfg: CfgNode, folder: str | Path, options: ExportOptions | None
         model.eval()
         _write_text(model, scratch, options)
         settings = _write_graphs(model, cfg, scratch, options)
+        pixels = _pixel_format(model, cfg)
+        if options.int8:
+            _quantize(scratch / IMAGE_GRAPH, pixels, options)
         manifest = Manifest(
             model=options.name,
             system=cfg.MODEL.META_ARCHITECTURE,
             opset=options.opset,
             deformable=options.deformable,
-            precision="float32",
+            precision=f"int8 {options.int8}" if options.int8 else "float32",
             random_weights=model.uses_random_weights,
-            pixels=_pixel_format(model, cfg),
+            pixels=pixels,
             text=_text_format(model),
             settings=settings,
             files={path.name: digest_of(path) for path in sorted(scratch.iterdir())},
@@ -108,6 +118,12 @@ def export_model(cfg: CfgNode, folder: str | Path, options: ExportOptions | None
 
 def check_can_export(cfg: CfgNode, options: ExportOptions) -> None:
     """Refuse what cannot be exported, before anything is built; errors as of `export_model`."""
+    if options.int8 not in ("", *MODES):
+        raise ValueError(f'8 bits are {" or ".join(MODES)}, not "{options.int8}"')
+    if options.int8 == "calibrated" and not options.images:
+        raise ValueError("calibrating needs pictures like those that the model will see; give a folder with --images")
+    if options.int8 and cfg.MODEL.META_ARCHITECTURE != QUERY_SYSTEM:
+        raise ValueError(f"8 bits were tried with {QUERY_SYSTEM} alone; export this model without --int8")
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(f'exporting needs {" and ".join(missing)}: pip install "fcclip[export]"')
@@ -148,6 +164,16 @@ def _write_graphs(
         windows=WINDOWS_AT_A_TIME,
         chunk_bytes=chunk_bytes_of(cfg.MODEL.FC_CLIP.TEST_CHUNK_MB),
     )
+
+
+def _quantize(graph: Path, pixels: PixelFormat, options: ExportOptions) -> None:
+    """Put 8 bits in place of the graph's float32."""
+    full = graph.with_name("float32.onnx")
+    graph.rename(full)
+    pictures = (normalise(read_image(path), pixels) for path in options.images)
+    inputs = ({"pixels": padded_batch([picture], pixels.multiple)} for picture in pictures)
+    quantize(full, graph, options.int8, inputs)
+    full.unlink()
 
 
 def _query_settings(model: FCCLIP) -> QuerySettings:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -180,8 +181,8 @@ def test_a_graph_that_the_engine_cannot_read(copied: Path, monkeypatch: pytest.M
 
 
 def test_a_picture_that_is_too_small(small: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = json.loads((small.folder / MANIFEST).read_text())["pixels"] | {"shorter_side": 16}
-    monkeypatch.setattr(small.runtime, "manifest", type("Manifest", (), {"pixels": type("Pixels", (), changed)}))
+    manifest = small.runtime.manifest
+    monkeypatch.setattr(small.runtime, "manifest", replace(manifest, pixels=replace(manifest.pixels, shorter_side=16)))
     with pytest.raises(ValueError, match="30x20 pixels is too small.*at least 64 pixels"):
         small.runtime.predict(picture(20, 30))
 
