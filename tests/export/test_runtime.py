@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcclip.export import Runtime
 from fcclip.export.manifest import MANIFEST
@@ -131,6 +133,17 @@ def test_it_runs_without_pytorch(pair: Pair, tmp_path: Path) -> None:
     expected = pair.segmenter.predict(image, vocabulary="walrus, seal; beach=stuff")
     reference = expected.panoptic if expected.semantic is None else expected.semantic
     assert np.mean(np.load(tmp_path / "map.npy") != reference) <= MOST_PIXELS
+
+
+def test_the_code_of_the_page_runs(small: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture(90, 120)).save("photo.jpg")
+    Path("exported").symlink_to(small.folder)
+    page = REPOSITORY / "docs" / "deployment.md"
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    names: dict[str, object] = {}
+    exec(compile(code, str(page), "exec"), names)
+    assert isinstance(names["result"], Segmentation)
 
 
 @pytest.fixture
