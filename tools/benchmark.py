@@ -4,6 +4,7 @@
     python tools/benchmark.py                                      # ConvNeXt-L at 800x1199, 150 classes
     python tools/benchmark.py --size 1024 2048 --repeats 5
     python tools/benchmark.py --vary classes                       # 19, 150, 847 classes; also: queries, sizes, batch
+    python tools/benchmark.py --engines --size 480 640             # PyTorch and exported, beside each other
     python tools/benchmark.py --memory                             # peaks, each in a process of its own
     python tools/benchmark.py --only ours bfloat16 "channels last" compile    # options, each on its own
     python tools/benchmark.py --only ours two-stage --queries 100 --repeats 1
@@ -46,6 +47,7 @@ from fcclip.vocabulary import Vocabulary
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from tools.engines import ENGINES, measure_engines  # noqa: E402, after the path is known
 from tools.profiling import Rates, now, print_profile, profile  # noqa: E402
 from tools.published import as_published  # noqa: E402, after the path is known
 from tools.timings import Timing, draw, print_growth, print_table  # noqa: E402
@@ -349,6 +351,13 @@ def parse() -> argparse.Namespace:
         help=f"computations to run: {', '.join(COMPUTATIONS)} (default: {', '.join(DEFAULT)})",
     )
     parser.add_argument("--profile", action="store_true", help="time the parts of 'ours' and 'fast', or of --only")
+    parser.add_argument(
+        "--engines",
+        nargs="*",
+        choices=ENGINES,
+        metavar="NAME",
+        help=f"measure every way to run instead, or some: {', '.join(ENGINES)} (docs/deployment.md)",
+    )
     parser.add_argument("--memory", action="store_true", help="measure peaks of memory instead of times")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -362,6 +371,10 @@ def main() -> None:
     base = Setting(
         options.config_file, tuple(options.size), options.classes, options.queries, options.batch, options.device
     )
+    if options.engines is not None:
+        names = options.engines or ENGINES
+        measure_engines(base.config, base.size, base.classes, base.queries, options.repeats, names)
+        return
     if options.peak_of:
         print(*peak_memory(base, options.peak_of))
         return

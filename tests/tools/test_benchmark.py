@@ -8,6 +8,7 @@ import torch
 from tests.tiny import write_tiny_config
 from tools import benchmark
 from tools.benchmark import Output, Setting, build, compare, largest_errors, measure
+from tools.engines import measure_engines
 
 
 def tiny_setting(folder: Path, batch: int = 1) -> Setting:
@@ -77,3 +78,11 @@ def test_the_command(
 def test_what_runs_as_one_cannot_be_profiled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='"compile" has no parts to profile'):
         benchmark.profile_all(tiny_setting(tmp_path), ["ours", "compile"], 1)
+
+
+def test_engines_are_measured_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measure_engines(str(write_tiny_config(tmp_path)), (64, 96), 3, 10, 1, ("published", "pytorch"))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines[1:]] == ["published", "pytorch"]
+    assert float(lines[2][-2]) < 1e-4
+    assert float(lines[2][-1]) == 0
