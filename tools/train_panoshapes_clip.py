@@ -53,7 +53,7 @@ RECIPES = {
     "convnext": Recipe("panoshapes_convnext_atto", Plan(4400, phases=CURRICULUM), 2e-3),
     # Goes on from the one above.
     "convnext-tiles": Recipe("panoshapes_convnext_atto", Plan(1500, phases=TILES), 1.5e-3),
-    "vit-few": Recipe("panoshapes_vit", TracePlan(3000, FEW_TRACES), 1.5e-3, str(SHIPPED_FCCLIP)),
+    "vit-few": Recipe("panoshapes_vit", TracePlan(5000, FEW_TRACES), 1.5e-3, str(SHIPPED_FCCLIP)),
 }
 
 
