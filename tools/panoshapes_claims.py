@@ -37,19 +37,21 @@ from fcclip.zoo import find_pretrained
 ALPHAS = (0.0, 0.2, 0.4, 0.6)
 BETAS = (0.4, 0.6, 0.8, 1.0)
 SIZES = (192, 256, 320, 384)
+CLIP_TRUST = (0.0, 0.25, 0.5, 0.75)
 TIMED_IMAGES = 20
 Values = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A model, how its classifiers are joined, and the side of test images in pixels (0: as configured)."""
+    """A model, how its classifiers are joined, the side of test images in pixels (0: as configured), and COAT's weight."""
 
     model: str
     alpha: float
     beta: float
     side: int = 0
     architecture: str = "FCCLIP"
+    clip_trust: float = 0.0
 
 
 class Bench:
@@ -74,6 +76,7 @@ class Bench:
             self._built[key] = load(*key, self.opts)
         model, cfg = self._built[key]
         model.geometric_ensemble_alpha, model.geometric_ensemble_beta = setting.alpha, setting.beta
+        model.clip_trust_weight = setting.clip_trust
         model.semantic_on = model.instance_on = not panoptic_only
         cfg = cfg.clone()
         cfg.defrost()
@@ -152,6 +155,16 @@ def grid(bench: Bench, models: Sequence[str]) -> str:
     return render(rows)
 
 
+def coat(bench: Bench, models: Sequence[str]) -> str:
+    """Void that is less likely where CLIP is sure of a class, for all models."""
+    rows = []
+    alpha, beta = bench.exponents(models[0])["ensemble"]
+    for weight in CLIP_TRUST:
+        values = [bench.measure(Setting(model, alpha, beta, clip_trust=weight)) for model in models]
+        rows.append({"weight": weight, **summary(values)})
+    return render(rows)
+
+
 def sizes(bench: Bench, models: Sequence[str]) -> str:
     """Each classifier and the ensemble at several test resolutions."""
     rows = []
@@ -200,6 +213,7 @@ PARTS: dict[str, Callable[[Bench, Sequence[str]], str]] = {
     "two_stage": two_stage,
     "sizes": sizes,
     "grid": grid,
+    "coat": coat,
 }
 
 
