@@ -44,7 +44,7 @@ Values = dict[str, float]
 
 @dataclass(frozen=True)
 class Setting:
-    """A model, how its classifiers are joined, the side of test images in pixels (0: as configured), and COAT's weight."""
+    """A model, how its classifiers are joined, the side of test images (0: as configured), and COAT's weight."""
 
     model: str
     alpha: float

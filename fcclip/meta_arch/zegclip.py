@@ -16,8 +16,8 @@ from fcclip.modeling.zero_shot.decoder import MaskDecoder
 from fcclip.modeling.zero_shot.descriptor import RelationshipDescriptor
 
 Encoder = ViTCLIP | DenseConvNeXtCLIP
-# Of the masks that an aligned start begins with: fitted to the small ViT CLIP of PanoShapes on the labels of seen classes
-# in 24 training scenes, by logistic regression.
+# Of the masks that an aligned start begins with: a logistic regression on the small ViT CLIP of PanoShapes, with the
+# labels of seen classes in 24 training scenes.
 SLOPE = 17.0
 THRESHOLD = 0.55
 
