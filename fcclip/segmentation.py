@@ -34,8 +34,9 @@ class Segmentation(Result):
         >>> from fcclip.vocabulary import Vocabulary
         >>> names = Vocabulary.of("cat; sky=stuff")
         >>> panoptic = np.array([[1, 1, 1, 2, 2, 2]] * 4, np.int32)
-        >>> records = [{"id": 1, "category_id": 0, "isthing": True}, {"id": 2, "category_id": 1, "isthing": False}]
-        >>> segments = describe_segments(panoptic, records, [0.9, 0.4], names)
+        >>> cat = {"id": 1, "category_id": 0, "isthing": True}
+        >>> sky = {"id": 2, "category_id": 1, "isthing": False}
+        >>> segments = describe_segments(panoptic, [cat, sky], [0.9, 0.4], names)
         >>> result = Segmentation(np.zeros((4, 6, 3), np.uint8), names, panoptic, segments)
         >>> result.names(), result.above(0.5).names()
         (['cat', 'sky'], ['cat'])

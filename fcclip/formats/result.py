@@ -162,6 +162,12 @@ class Result:
 
     Raises:
         ValueError: a shape, id or class does not fit, or there is no result at all.
+
+    Examples:
+        >>> image, labels = np.zeros((2, 3, 3), np.uint8), np.array([[0, 0, 1]] * 2)
+        >>> result = Result(image, Vocabulary.of("cat; sky=stuff"), semantic=labels)
+        >>> [(result.name_of(category_id), pixels) for category_id, pixels in result.semantic_areas()]
+        [('cat', 4), ('sky', 2)]
     """
 
     image: np.ndarray
