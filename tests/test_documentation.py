@@ -50,6 +50,11 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     )
     monkeypatch.chdir(tmp_path)
     render(["photo.jpg", "--seed", "72"])
+    if 'Runtime("exported")' in page.read_text(encoding="utf-8"):
+        pytest.importorskip("onnxscript")
+        from tests.export.systems import export_small
+
+        export_small("convnext", tmp_path / "exported")
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
