@@ -41,6 +41,8 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     """In one go, in an empty folder with a picture; models that have to be fetched are the one that comes along."""
     if "requests." in page.read_text(encoding="utf-8"):
         pytest.skip("talks to a server; tests/integration/test_serve.py has one")
+    if 'Runtime("exported")' in page.read_text(encoding="utf-8"):
+        pytest.skip("runs an exported model; tests/export/test_runtime.py has one, and runs this page")
     load = Segmenter.from_pretrained
     shipped = ("panoshapes", "zegclip_small", "cascade_clip_small")
     monkeypatch.setattr(
@@ -50,11 +52,6 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     )
     monkeypatch.chdir(tmp_path)
     render(["photo.jpg", "--seed", "72"])
-    if 'Runtime("exported")' in page.read_text(encoding="utf-8"):
-        pytest.importorskip("onnxscript")
-        from tests.export.systems import export_small
-
-        export_small("convnext", tmp_path / "exported")
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
