@@ -41,10 +41,6 @@ class EncodedPicture:
 class Runtime:
     """Segments pictures with an exported model, as the `Segmenter` does with PyTorch.
 
-        runtime = Runtime("exported")
-        runtime.set_vocabulary("cat,kitten; sofa; wall=stuff")
-        runtime.predict("photo.jpg").save("segmented.png")
-
     Names that are not in the folder's `vocabulary.npz` are encoded by its text graph, which is opened for the first of
     them.
 
@@ -57,6 +53,21 @@ class Runtime:
         FileNotFoundError: the folder or one of its files is missing.
         ValueError: a file is not that of the manifest, or the engine or this program cannot read it.
         ModuleNotFoundError: the engine is not installed.
+
+    Examples:
+        After `fcclip export --model panoshapes --output exported`:
+
+        >>> from pathlib import Path
+        >>> if Path("exported").is_dir():
+        ...     runtime = Runtime("exported")
+        ...     runtime.set_vocabulary("red star; grass=stuff")
+        ...     runtime.predict("photo.jpg").save("segmented.png")
+
+        Without:
+
+        >>> Runtime("nowhere")
+        Traceback (most recent call last):
+        FileNotFoundError: there is no exported model in nowhere (manifest.json is missing); make one: fcclip export
     """
 
     def __init__(self, folder: str | Path, engine: str = "onnxruntime", threads: int = 0) -> None:

@@ -108,6 +108,12 @@ def build_app(
         version: of the package, for `/health`.
         limits: what the server bears.
         root_path: the path under which a proxy shows it, such as "/segment".
+
+    Examples:
+        >>> from fcclip.serving.models import Models
+        >>> app = build_app(Sessions(Models(["panoshapes"], device="cpu")))
+        >>> sorted(app.openapi()["paths"])
+        ['/health', '/models', '/predict']
     """
 
     @contextlib.asynccontextmanager
