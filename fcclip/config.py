@@ -313,6 +313,7 @@ def _add_mask_adapter_keys(cfg: CfgNode) -> None:
     node.COS_WEIGHT = 5.0  # training: weight of the loss between the embeddings of a pair
     node.NUM_GT_MASKS = 16  # training: masks of the ground truth per image
     node.NUM_PRED_MASKS = 8  # training: pairs per image
+    node.WARM_UP = False  # training: with masks of the ground truth alone, before that with predictions
     node.TRAIN_MAFT = False  # unused (MODEL.META_ARCHITECTURE says it); published files set it
     cfg.DATALOADER.DATASET_RATIO = [1, 1]  # unused; training on several datasets
     cfg.DATALOADER.DATASET_BS = [2, 2]  # unused; training on several datasets

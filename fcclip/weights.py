@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # Begin the names of what MAFT+ and OVRCOAT train of CLIP's image tower.
 TUNED_TRUNK = ("visual.trunk.stem.", "visual.trunk.stages.", "visual.trunk.norm_pre.")
 TEACHER_PREFIXES = ("backbone_t.", "frozen_backbone.")  # a second, frozen CLIP, which their trainings alone use
+ADAPTER_PREFIX = "mask_adapter."
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
 # Tensors of an FC-CLIP as wide as its CLIP: as the first stage of the image tower, as the embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
@@ -52,7 +53,9 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint lacked and what it had too much: both empty, or `missing` is what is frozen of the CLIP."""
+    """What a checkpoint lacked and what it had too much: both empty, or `missing` is what is frozen of the CLIP
+    or a mask adapter whose training begins.
+    """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -111,7 +114,8 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         path: a .pth, .pt, .bin or .safetensors file, read as data only; or "zoo:NAME", a model of `fcclip.zoo`.
 
     Returns:
-        What was missing (nothing, or what is frozen of the CLIP) and unexpected (nothing).
+        What was missing (nothing, what is frozen of the CLIP, or a mask adapter whose warm-up begins) and unexpected
+        (nothing).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -146,6 +150,8 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     unexpected = tuple(key for key in state if key not in expected)
     reshaped = [key for key in state if key in expected and state[key].shape != expected[key].shape]
     lost = [key for key in missing if not key.startswith(CONSTANT_PREFIX)]
+    fresh = _fresh(model, state, expected)
+    lost = [key for key in lost if key not in fresh]
     if reshaped or unexpected or (teacher and not tuned) or not _may_lack(lost, expected, tuned):
         reason = _explain_misfit(whole, expected, tuned) or _differences(lost, unexpected, reshaped)
         raise ValueError(f"{path} does not fit this model: {reason}")
@@ -154,11 +160,21 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         _check_clip(model, path)
     model.load_state_dict(state, strict=False)
     logger.info("loaded %s%s", path, " (the frozen CLIP was loaded before)" if lost else "")
+    if fresh:
+        logger.info("%s has no mask adapter, which starts from random weights", path)
     if teacher:
         logger.info(
             "left out %d tensors of the frozen teacher (%s), which only training uses", len(teacher), teacher[0]
         )
     return LoadReport(missing, unexpected)
+
+
+def _fresh(model: nn.Module, state: dict[str, Tensor], expected: dict[str, Any]) -> set[str]:
+    """What a checkpoint need not have: all of the mask adapter, where its training begins."""
+    training = getattr(model, "adapter_training", None)
+    if training is None or training.pairs is not None or any(key.startswith(ADAPTER_PREFIX) for key in state):
+        return set()
+    return {key for key in expected if key.startswith(ADAPTER_PREFIX)}
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -134,9 +134,10 @@ def _write_synced(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def _frozen_clip(model: nn.Module) -> nn.Module | None:
-    """The model's CLIP if nothing in it is trained."""
+    """The model's CLIP if nothing in it is trained, or was in an earlier training."""
     clip = getattr(getattr(model, "backbone", None), "clip_model", None)
-    if clip is None or any(parameter.requires_grad for parameter in clip.parameters()):
+    tuned: tuple[str, ...] = getattr(model, "tuned_weights", ())
+    if clip is None or tuned or any(parameter.requires_grad for parameter in clip.parameters()):
         return None
     return clip
 

@@ -20,8 +20,10 @@ from fcclip.inference.instance import InstanceInference
 from fcclip.inference.masks import MaskUpsampler, feed_bands
 from fcclip.inference.panoptic import PanopticInference
 from fcclip.inference.semantic import SemanticInference, resized_semantic_inference
+from fcclip.meta_arch.adapter_losses import adapter_losses
 from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, require_numbers, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
+from fcclip.modeling.adapter_training import AdapterTraining, build_adapter_training
 from fcclip.modeling.classification import classify, geometric_ensemble, leave_to_negatives
 from fcclip.modeling.criterion import build_criterion
 from fcclip.modeling.decoded import Decoded, QueryMasks
@@ -79,7 +81,9 @@ class FCCLIP(OpenVocabularyModel):
         allow_random_weights: run although weights were not loaded.
         text_cache: keep text embeddings on disk.
         templates: the prompts that names are put into.
-        mask_adapter: what CLIP's features are averaged with over each mask; None: its positive pixels, all alike.
+        mask_adapter: what CLIP's features are averaged with over each mask; None: its positive pixels, all alike. Where
+            there is one, it and the embedding of void alone are trained.
+        adapter_training: how.
         clip_trust_weight: see `geometric_ensemble`.
 
     Raises:
@@ -119,6 +123,7 @@ class FCCLIP(OpenVocabularyModel):
         text_cache: bool = True,
         templates: Sequence[str] = TEMPLATES,
         mask_adapter: Any = None,
+        adapter_training: AdapterTraining | None = None,
         clip_trust_weight: float = 0.0,
     ) -> None:
         embedder = backbone.name_embedder(text_cache, templates)
@@ -134,7 +139,12 @@ class FCCLIP(OpenVocabularyModel):
         self.void_embedding = nn.Embedding(1, backbone.dim_latent)
         if mask_adapter is not None:
             backbone.require_pooled_head("Mask-Adapter")
+            backbone.requires_grad_(False)
+            sem_seg_head.requires_grad_(False)
+            # In the warm-up it would move away from void as the mask generator was trained to see it.
+            self.void_embedding.requires_grad_(adapter_training is None or adapter_training.pairs is not None)
         self.mask_adapter = mask_adapter
+        self.adapter_training = adapter_training
         self.clip_trust_weight = clip_trust_weight
         self.object_mask_threshold = object_mask_threshold
         self.overlap_threshold = overlap_threshold
@@ -184,6 +194,7 @@ class FCCLIP(OpenVocabularyModel):
             "text_cache": node.TEXT_CACHE,
             "templates": read_templates(node.TEMPLATES) if node.TEMPLATES else TEMPLATES,
             "mask_adapter": build_mask_adapter(cfg),
+            "adapter_training": build_adapter_training(cfg, on_tuned_clip=False),
             "clip_trust_weight": cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT,
         }
 
@@ -191,18 +202,19 @@ class FCCLIP(OpenVocabularyModel):
         """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,).
 
         Raises:
-            ValueError: an adapter or a tuned trunk is to be trained, which these losses say nothing of.
+            ValueError: CLIP's trunk is to be tuned, which these losses say nothing of.
         """
-        if self.mask_adapter is not None or self.tuned_weights:
-            what = "Mask-Adapter" if self.mask_adapter is not None else type(self).__name__
-            raise ValueError(
-                f"{what} cannot be trained here, only evaluated (docs/family.md); train FC-CLIP, with a file of "
-                "configs/coco/panoptic-segmentation/fcclip"
-            )
         batch = self._batch(batched_inputs)
-        features = self.backbone.training_features(batch.tensor)
-        outputs = self.sem_seg_head(features, self._with_void(self.vocabularies.train(self.device)))
-        return self.criterion(outputs, [_target(x, batch.tensor) for x in batched_inputs])
+        targets = [_target(x, batch.tensor) for x in batched_inputs]
+        text = self._with_void(self.vocabularies.train(self.device))
+        if self.adapter_training is not None:
+            return adapter_losses(self, self.adapter_training, batch.tensor, targets, text)
+        if self.tuned_weights:
+            raise ValueError(
+                f"training of {type(self).__name__} is not written yet; it can only be evaluated, or train FC-CLIP, "
+                "with a file of configs/coco/panoptic-segmentation/fcclip (docs/family.md)"
+            )
+        return self.criterion(self.sem_seg_head(self.backbone.training_features(batch.tensor), text), targets)
 
     def encode(self, batched_inputs: list[dict[str, Any]], only: EncodedVocabulary | None = None) -> list[EncodedImage]:
         """Decode a batch into the masks of each image; see `OpenVocabularyModel.encode`."""
@@ -284,12 +296,12 @@ class FCCLIP(OpenVocabularyModel):
         with torch.autocast(self.device.type, enabled=False):
             text = self._with_void(classes)
             in_vocab = self.sem_seg_head.classify(decoded.mask_embeddings, text)
-            shown = self.text_of_images(text, decoded)
+            shown = self.text_of_images(text, decoded.places)
             out_vocab = classify(decoded.clip_embeddings, shown, self.backbone.clip_model.logit_scale)
             return in_vocab, out_vocab[..., :-1]
 
-    def text_of_images(self, text: TextClassifier, decoded: Decoded) -> TextClassifier:
-        """The names as CLIP compares them with masks of these images."""
+    def text_of_images(self, text: TextClassifier, places: Tensor | None) -> TextClassifier:
+        """The names as CLIP compares them with masks of these images, whose `embed_places` is given."""
         return text
 
     def explain(self, encoded: EncodedImage, classes: EncodedVocabulary, queries: Sequence[int]) -> QueryScores:

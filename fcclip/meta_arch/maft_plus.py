@@ -9,8 +9,8 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor
 
 from fcclip.meta_arch.fcclip import FCCLIP
+from fcclip.modeling.adapter_training import build_adapter_training
 from fcclip.modeling.content_transfer import ContentDependentTransfer, build_content_transfer, scrambled_pieces
-from fcclip.modeling.decoded import Decoded
 from fcclip.text import TextClassifier
 from fcclip.weights import TUNED_TRUNK
 
@@ -36,10 +36,14 @@ class MAFT_Plus(FCCLIP):
         super().__init__(**arguments)
         self.backbone.require_pooled_head("MAFT+")
         self.cdt = cdt
+        if self.mask_adapter is not None:  # it alone is trained
+            cdt.requires_grad_(False)
+            self.void_embedding.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         arguments = {**super().from_config(cfg), "cdt": build_content_transfer(cfg)}
+        arguments["adapter_training"] = build_adapter_training(cfg, on_tuned_clip=True)
         if arguments["mask_adapter"] is None:  # CLIP alone; the published files say -1
             arguments |= {"geometric_ensemble_alpha": 1.0, "geometric_ensemble_beta": 1.0}
         return arguments
@@ -47,5 +51,5 @@ class MAFT_Plus(FCCLIP):
     def embed_places(self, dense: Tensor) -> Tensor:
         return self.backbone.embed_pooled(scrambled_pieces(dense.float())).mT.unflatten(2, dense.shape[-2:])
 
-    def text_of_images(self, text: TextClassifier, decoded: Decoded) -> TextClassifier:
-        return TextClassifier(self.cdt(text.embeddings, decoded.places), text.rows_of_class)
+    def text_of_images(self, text: TextClassifier, places: Tensor | None) -> TextClassifier:
+        return TextClassifier(self.cdt(text.embeddings, places), text.rows_of_class)

@@ -140,6 +140,17 @@ class MASKAdapterHead(nn.Module):
             embedded.append(torch.cat(rows)[row_of_mask])
         return torch.stack(embedded)
 
+    def embed(self, features: Tensor, places: Tensor, masks: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
+        """CLIP embeddings (n, E) of masks of one image, not normalised, with gradients.
+
+        Args:
+            features: (C, h, w) of CLIP, to be averaged.
+            places: (E, h, w), see `forward`.
+            masks: (n, H, W), from 0 to 1, of any resolution.
+            embed: CLIP's head, (1, n, C) -> (1, n, E).
+        """
+        return self._embed(features, self.fuse(places[None])[0], masks, embed)
+
     def _embed(self, features: Tensor, fused: Tensor, masks: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
         """Embeddings (n, E) of masks (n, H, W) of one image."""
         pooled = weighted_means(features[None], self._maps(fused, masks.float())[None])

@@ -11,7 +11,7 @@ import torch
 
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.files.checkpoints import CLIP_FINGERPRINT, read_checkpoint
-from fcclip.weights import fingerprint
+from fcclip.weights import fingerprint, load_weights
 from tests.scratch import leave_scratch
 from tests.tiny import REPOSITORY, tiny_model
 
@@ -58,6 +58,14 @@ def test_a_clip_that_is_trained_is_stored(tmp_path):
     stored = read_checkpoint(tmp_path / "model_final.pth")
     assert set(stored["model"]) == set(model.state_dict())
     assert stored[CLIP_FINGERPRINT] is None
+
+
+def test_a_clip_that_was_tuned_is_stored_although_an_adapter_alone_is_trained(tmp_path):
+    adapter = {"MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead", "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16}
+    model = tiny_model(MODEL__META_ARCHITECTURE="MAFT_Plus", MODEL__cdt_params=[32, 4], **adapter)
+    assert {name.partition(".")[0] for name, p in model.named_parameters() if p.requires_grad} == {"mask_adapter"}
+    TrainingCheckpointer(model, str(tmp_path)).save("model_0")
+    assert load_weights(model, tmp_path / "model_0.pth").missing == ()
 
 
 def test_weights_and_states_come_back(model, tmp_path):

@@ -221,9 +221,6 @@ def test_void_queries_are_not_shown_to_the_adapter_where_only_panoptic_results_a
     assert answers[0]["panoptic_scores"] == pytest.approx(answers[1]["panoptic_scores"])
 
 
-@pytest.mark.parametrize(
-    ("options", "name"), [(ADAPTER, "Mask-Adapter"), ({"MODEL__META_ARCHITECTURE": "OVRCOAT"}, "OVRCOAT")]
-)
-def test_what_has_no_losses_of_its_own_is_not_trained_by_those_of_fcclip(options, name) -> None:
-    with pytest.raises(ValueError, match=f"{name} cannot be trained here, only evaluated .*; train FC-CLIP, with"):
-        tiny_model(**options).train()([{"image": image()}])
+def test_losses_of_fcclip_do_not_tune_a_trunk() -> None:
+    with pytest.raises(ValueError, match="training of OVRCOAT is not written yet; .* train FC-CLIP, with a file"):
+        tiny_model(MODEL__META_ARCHITECTURE="OVRCOAT").train()([{"image": image(), "instances": targets()}])

@@ -26,7 +26,7 @@ def test_names_are_changed_by_each_picture_alone(model) -> None:
     with torch.no_grad():
         decoded = model.decode(torch.stack([model.normalize(x["image"]) for x in IMAGES]))
         text = model._with_void(classes)
-        rows = model.text_of_images(text, decoded).embeddings
+        rows = model.text_of_images(text, decoded.places).embeddings
         together = model.classify(decoded, classes)
         alone = torch.cat([model.classify(decoded.image(index), classes) for index in range(2)])
     assert rows.shape == (2, 5, 32)  # four names and "none of these"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from detectron2.structures import Instances
 from torch import Tensor
 
 from fcclip import FCCLIP
@@ -64,7 +65,7 @@ def compare(model: FCCLIP, classes: EncodedVocabulary, reference: dict[str, Any]
         (encoded,) = model.encode([inputs])
         decoded = encoded.decoded
         class_logits = model.classify(decoded, classes)[0]
-        text = model.text_of_images(model._with_void(classes), decoded).embeddings
+        text = model.text_of_images(model._with_void(classes), decoded.places).embeddings
         found = model.answer(encoded, classes)
     assert differing_rows(decoded.clip_embeddings[0], expected["embeddings"]) <= allowed
     assert differing_rows(class_logits, expected["class_logits"]) <= allowed
@@ -108,3 +109,26 @@ def test_results_of_many_segments(model, classes, reference, monkeypatch) -> Non
     monkeypatch.setattr(model.sem_seg_head, "classify", lambda *_: recipe().blob_logits(queries, 20))
     monkeypatch.setattr(model, "overlap_threshold", reference["config"]["blob_overlap_threshold"])
     compare(model, classes, reference, "blob")
+
+
+@pytest.mark.parametrize("reference", ["mask_adapter_fcclip_base", "mask_adapter_maft_base"], indirect=True)
+def test_training_of_an_adapter(model, reference, monkeypatch) -> None:
+    height, width = reference["image"].shape[1:]
+    masks = QueryMasks(
+        recipe().near_masks(reference["config"]["queries"], height, width), torch.zeros(0), torch.zeros(0)
+    )
+    monkeypatch.setattr(model.sem_seg_head, "decode", lambda *_: masks)
+    truth = Instances((height, width))
+    truth.gt_masks, truth.gt_classes = recipe().ground_truth(height, width)
+    expected = reference["training"]
+    model.zero_grad()
+    try:
+        losses = model.train()([{"image": reference["image"].float(), "instances": truth}])
+    finally:
+        model.eval()
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected["losses"], rel=1e-4, abs=1e-6)
+    sum(losses.values()).backward()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert sorted(trained) == sorted(expected["trainable"])
+    norms = {name: p.grad.norm().item() for name, p in trained.items()}
+    assert norms == pytest.approx(expected["gradient_norms"], rel=2e-3, abs=1e-6)

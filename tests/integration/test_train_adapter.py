@@ -1,0 +1,72 @@
+"""Both phases of a mask adapter's training through train_net.py."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from torch import Tensor
+
+from fcclip.files.checkpoints import CLIP_PREFIX, read_checkpoint
+from fcclip.weights import load_weights
+from tests.engine.training import training_cfg
+from tests.tiny import REPOSITORY
+
+SETTINGS = {"DATASETS__TEST": (), "SOLVER__MAX_ITER": 2, "SOLVER__LOG_PERIOD": 1, "SOLVER__CHECKPOINT_PERIOD": 100}
+ADAPTER = {
+    "MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead",
+    "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16,
+    "MODEL__MASK_ADAPTER__IOU_THRESHOLD": 0.01,  # random masks hit little
+}
+
+
+def run(folder: Path, weights: Path, warm_up: bool) -> dict[str, Tensor]:
+    """Train for two steps; what the checkpoint holds."""
+    cfg = training_cfg(folder, **SETTINGS, **ADAPTER, MODEL__MASK_ADAPTER__WARM_UP=warm_up)
+    path = folder / "config.yaml"
+    path.write_text(cfg.dump())
+    command = [sys.executable, "train_net.py", "--config-file", str(path), "MODEL.WEIGHTS", str(weights)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return read_checkpoint(folder / "output" / "model_final.pth")["model"]
+
+
+def losses(folder: Path) -> set[str]:
+    lines = (folder / "output" / "metrics.json").read_text().splitlines()
+    return {name for line in lines for name in json.loads(line) if name.startswith("loss_")}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    """Beginnings of the names of tensors that are not the same."""
+    return {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.fixture(scope="module")
+def mask_generator(tmp_path_factory) -> Path:
+    """A checkpoint of FC-CLIP, without CLIP as the published one."""
+    folder = tmp_path_factory.mktemp("fcclip")
+    state = build_model(training_cfg(folder, **SETTINGS)).state_dict()
+    path = folder / "fcclip.pth"
+    torch.save({"model": {key: tensor for key, tensor in state.items() if not key.startswith(CLIP_PREFIX)}}, path)
+    return path
+
+
+def test_warm_up_begins_with_fcclip_and_mixed_masks_with_the_warm_up(mask_generator, tmp_path):
+    start = read_checkpoint(mask_generator)["model"]
+    warm = run(tmp_path / "warm", mask_generator, warm_up=True)
+    assert losses(tmp_path / "warm") == {"loss_ce"}
+    assert {name.partition(".")[0] for name in warm.keys() - start.keys()} == {"mask_adapter"}
+    assert changed(start, warm) == set()
+
+    mixed = run(tmp_path / "mixed", tmp_path / "warm" / "output" / "model_final.pth", warm_up=False)
+    assert losses(tmp_path / "mixed") == {"loss_ce", "loss_cosine"}
+    assert changed(warm, mixed) == {"mask_adapter", "void_embedding"}
+
+
+def test_mixed_masks_cannot_begin_without_an_adapter(mask_generator, tmp_path):
+    model = build_model(training_cfg(tmp_path, **SETTINGS, **ADAPTER))
+    with pytest.raises(ValueError, match="it is a checkpoint of FC-CLIP, and the configuration is of Mask-Adapter"):
+        load_weights(model, mask_generator)
