@@ -67,6 +67,7 @@ def serving(*flags: str) -> Iterator[str]:
             yield line.partition(" at ")[2].partition(";")[0]
         finally:
             process.terminate()
+            process.communicate()  # its last words, which it could not say into a closed pipe
 
 
 def scene(seed: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Serve a web page, and an HTTP interface for programs: one model for many people.
 
     fcclip serve --model panoshapes
-    curl -F picture=@photo.jpg -F "names=cat,kitten; sofa; wall=stuff" http://127.0.0.1:7860/predict
+    curl -F picture=@photo.jpg --form-string "names=cat,kitten; sofa; wall=stuff" http://127.0.0.1:7860/predict
 
-docs/serving.md tells the rest. Nothing that visitors send is written to the disk or leaves this machine.
+docs/serving.md tells the rest. Nothing that visitors send leaves this machine. A picture of more than 1 MB is a
+temporary file while it is received; one that is dropped on the page stays in the temporary folder for up to 65 minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from fcclip.engine.errors import add_debug_flag, run_command
 
@@ -68,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--queue",
-        type=int,
+        type=partial(_at_least, 0),
         default=20,
         metavar="N",
         help="requests that wait; more are told to come again (default: %(default)s)",
@@ -80,7 +82,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="for a request to arrive, and for its turn to come (default: %(default)s)",
     )
-    add("--keep-models", type=int, default=2, metavar="N", help="models in memory at once (default: %(default)s)")
+    add(
+        "--keep-models",
+        type=partial(_at_least, 1),
+        default=2,
+        metavar="N",
+        help="models in memory at once (default: %(default)s)",
+    )
     add("--no-page", action="store_true", help="the HTTP interface alone")
     add("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
     add("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
@@ -146,3 +154,9 @@ def _positive(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0")
     return value
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.lstrip("-").isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number of at least {least}')
+    return int(text)

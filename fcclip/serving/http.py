@@ -248,7 +248,8 @@ def _what_is_wrong(error: RequestValidationError) -> str:
     first = error.errors()[0]
     field = str(first["loc"][-1])
     if first["type"] == "missing":
-        return f'the form lacks "{field}"; send a picture and names, as in: curl -F picture=@photo.jpg -F "names=cat"'
+        example = 'curl -F picture=@photo.jpg --form-string "names=cat; dog"'
+        return f'the form lacks "{field}"; send a picture and names, as in: {example}'
     return f'the field "{field}" is wrong: {first["msg"]}'
 
 

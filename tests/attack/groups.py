@@ -11,6 +11,7 @@ from tests.attack import (
     images,
     kept,
     predictions,
+    requests,
     videos,
     weights,
     words,
@@ -27,6 +28,7 @@ GROUPS: dict[str, Callable[[], Iterator[Attack]]] = {
     "videos": videos.attacks,
     "caches, journals and archives": kept.attacks,
     "command lines": command_lines.attacks,
+    "requests to the server": requests.attacks,
 }
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fcclip.files.video import VideoReader, open_video_writer
+from fcclip.files.video import VideoReader
+from fcclip.files.video_writer import open_video_writer
 from tests.attack.images import encoded
 from tests.attack.judge import Attack
 from tests.attack.mutations import bit_flips, splices, truncations

@@ -189,7 +189,9 @@ def test_the_examples_of_the_documentation_run(
     [commands] = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     if shutil.which("curl"):
         first, second = commands.strip().splitlines()
-        assert "segments" in json.loads(subprocess.check_output(first.replace("curl", "curl -s"), shell=True))
+        record = json.loads(subprocess.check_output(first.replace("curl", "curl -s"), shell=True))
+        assert record["names"] == ["red star", "purple heart", "grass"]  # and none of them is an option of curl's
+        assert record["segments"]
         subprocess.check_call(second.replace("curl", "curl -s"), shell=True)
         assert json.loads((tmp_path / "scene.json").read_text())["shapes"]
 
