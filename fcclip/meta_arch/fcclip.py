@@ -202,7 +202,7 @@ class FCCLIP(OpenVocabularyModel):
         """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,).
 
         Raises:
-            ValueError: CLIP's trunk is to be tuned, which these losses say nothing of.
+            ValueError: CLIP's trunk is to be tuned by a system whose training is not here.
         """
         batch = self._batch(batched_inputs)
         targets = [_target(x, batch.tensor) for x in batched_inputs]
@@ -210,11 +210,13 @@ class FCCLIP(OpenVocabularyModel):
         if self.adapter_training is not None:
             return adapter_losses(self, self.adapter_training, batch.tensor, targets, text)
         if self.tuned_weights:
-            raise ValueError(
-                f"training of {type(self).__name__} is not written yet; it can only be evaluated, or train FC-CLIP, "
-                "with a file of configs/coco/panoptic-segmentation/fcclip (docs/family.md)"
-            )
+            return self.losses_with_tuning(batch.tensor, targets, text)
         return self.criterion(self.sem_seg_head(self.backbone.training_features(batch.tensor), text), targets)
+
+    def losses_with_tuning(self, images: Tensor, targets: list[Any], names: TextClassifier) -> dict[str, Tensor]:
+        """The losses of a system that tunes CLIP's trunk."""
+        what = f"training of {type(self).__name__} is not written yet"
+        raise ValueError(f"{what}; it can only be evaluated; train FC-CLIP or MAFT+ (docs/family.md)")
 
     def encode(self, batched_inputs: list[dict[str, Any]], only: EncodedVocabulary | None = None) -> list[EncodedImage]:
         """Decode a batch into the masks of each image; see `OpenVocabularyModel.encode`."""

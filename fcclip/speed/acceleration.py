@@ -64,4 +64,8 @@ def accelerate_training(model: nn.Module, cfg: CfgNode) -> None:
             "TrainableCLIP is trained in float32 or, with SOLVER.AMP.ENABLED, under autocast; leave "
             "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE at float32"
         )
+    if any(parameter.requires_grad for parameter in model.backbone.clip_model.visual.parameters()):
+        raise ValueError(
+            f"{type(model).__name__} trains the image tower; leave MODEL.FC_CLIP.TRAINING_TOWER_DTYPE at float32"
+        )
     convert_training_tower(model.backbone, dtype)

@@ -222,5 +222,5 @@ def test_void_queries_are_not_shown_to_the_adapter_where_only_panoptic_results_a
 
 
 def test_losses_of_fcclip_do_not_tune_a_trunk() -> None:
-    with pytest.raises(ValueError, match="training of OVRCOAT is not written yet; .* train FC-CLIP, with a file"):
+    with pytest.raises(ValueError, match="training of OVRCOAT is not written yet; .* train FC-CLIP or MAFT"):
         tiny_model(MODEL__META_ARCHITECTURE="OVRCOAT").train()([{"image": image(), "instances": targets()}])

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from fcclip import MAFT_Plus, Segmenter, Vocabulary
+from fcclip.speed.acceleration import accelerate_training
 from tests.seeded import seed_by_name
-from tests.tiny import tiny_model
+from tests.tiny import tiny_cfg, tiny_model
 
 MAFT = {"MODEL__META_ARCHITECTURE": "MAFT_Plus", "MODEL__cdt_params": [32, 4]}
 ADAPTER = {"MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead", "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16}
@@ -58,3 +59,10 @@ def test_a_segmenter_encodes_once_and_is_asked_again() -> None:
 def test_a_resnet_is_refused() -> None:
     with pytest.raises(ValueError, match=r"MAFT\+ needs a ConvNeXt CLIP, and .* pools by attention; set MODEL"):
         tiny_model("resnet", **MAFT)
+
+
+def test_a_tower_that_is_trained_is_not_copied_in_half_precision() -> None:
+    half = {"MODEL__FC_CLIP__TRAINING_TOWER_DTYPE": "bfloat16"}
+    with pytest.raises(ValueError, match="MAFT_Plus trains the image tower; leave .*TRAINING_TOWER_DTYPE at float32"):
+        accelerate_training(tiny_model(**MAFT), tiny_cfg(**MAFT, **half))
+    accelerate_training(tiny_model(**MAFT, **ADAPTER), tiny_cfg(**MAFT, **ADAPTER, **half))

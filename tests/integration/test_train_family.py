@@ -1,9 +1,10 @@
-"""Both phases of a mask adapter's training through train_net.py."""
+"""Training of a mask adapter, in both phases, and of MAFT+ through train_net.py."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,9 +24,12 @@ ADAPTER = {
 }
 
 
-def run(folder: Path, weights: Path, warm_up: bool) -> dict[str, Tensor]:
+MAFT = {"MODEL__META_ARCHITECTURE": "MAFT_Plus", "MODEL__cdt_params": [32, 4], "MODEL__rc_weights": 0.1}
+
+
+def run(folder: Path, weights: Path | str, **options: Any) -> dict[str, Tensor]:
     """Train for two steps; what the checkpoint holds."""
-    cfg = training_cfg(folder, **SETTINGS, **ADAPTER, MODEL__MASK_ADAPTER__WARM_UP=warm_up)
+    cfg = training_cfg(folder, **SETTINGS, **options)
     path = folder / "config.yaml"
     path.write_text(cfg.dump())
     command = [sys.executable, "train_net.py", "--config-file", str(path), "MODEL.WEIGHTS", str(weights)]
@@ -36,7 +40,7 @@ def run(folder: Path, weights: Path, warm_up: bool) -> dict[str, Tensor]:
 
 def losses(folder: Path) -> set[str]:
     lines = (folder / "output" / "metrics.json").read_text().splitlines()
-    return {name for line in lines for name in json.loads(line) if name.startswith("loss_")}
+    return {name for line in lines for name in json.loads(line) if name.startswith("loss_") or name.endswith("_loss")}
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
@@ -56,13 +60,13 @@ def mask_generator(tmp_path_factory) -> Path:
 
 def test_warm_up_begins_with_fcclip_and_mixed_masks_with_the_warm_up(mask_generator, tmp_path):
     start = read_checkpoint(mask_generator)["model"]
-    warm = run(tmp_path / "warm", mask_generator, warm_up=True)
-    assert losses(tmp_path / "warm") == {"loss_ce"}
+    warm = run(tmp_path / "warm", mask_generator, **ADAPTER, MODEL__MASK_ADAPTER__WARM_UP=True)
+    assert losses(tmp_path / "warm") == {"loss_ce", "total_loss"}
     assert {name.partition(".")[0] for name in warm.keys() - start.keys()} == {"mask_adapter"}
     assert changed(start, warm) == set()
 
-    mixed = run(tmp_path / "mixed", tmp_path / "warm" / "output" / "model_final.pth", warm_up=False)
-    assert losses(tmp_path / "mixed") == {"loss_ce", "loss_cosine"}
+    mixed = run(tmp_path / "mixed", tmp_path / "warm" / "output" / "model_final.pth", **ADAPTER)
+    assert losses(tmp_path / "mixed") == {"loss_ce", "loss_cosine", "total_loss"}
     assert changed(warm, mixed) == {"mask_adapter", "void_embedding"}
 
 
@@ -70,3 +74,12 @@ def test_mixed_masks_cannot_begin_without_an_adapter(mask_generator, tmp_path):
     model = build_model(training_cfg(tmp_path, **SETTINGS, **ADAPTER))
     with pytest.raises(ValueError, match="it is a checkpoint of FC-CLIP, and the configuration is of Mask-Adapter"):
         load_weights(model, mask_generator)
+
+
+def test_maft_plus_begins_with_clip_and_its_checkpoint_holds_what_it_tuned(tmp_path):
+    stored = run(tmp_path, "", **MAFT, INPUT__IMAGE_SIZE=64)
+    assert {"ranking_loss", "rc_loss", "loss_ce", "loss_mask", "loss_dice"} <= losses(tmp_path)
+    model = build_model(training_cfg(tmp_path / "again", **SETTINGS, **MAFT))
+    assert load_weights(model, tmp_path / "output" / "model_final.pth").missing == ()
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name for name in trained if name.startswith(CLIP_PREFIX)} <= stored.keys()
