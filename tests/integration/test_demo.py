@@ -141,10 +141,10 @@ def test_a_batch_that_is_too_large_is_divided(
     images = write_sizes(tmp_path / "images")
     encode = FCCLIP.encode
 
-    def short_of_memory(model: FCCLIP, inputs: list[dict[str, Any]]) -> Any:
+    def short_of_memory(model: FCCLIP, inputs: list[dict[str, Any]], *options: Any) -> Any:
         if len(inputs) > 1 or inputs[0]["height"] > inputs[0]["width"]:
             raise torch.cuda.OutOfMemoryError("no memory left")
-        return encode(model, inputs)
+        return encode(model, inputs, *options)
 
     monkeypatch.setattr(FCCLIP, "encode", short_of_memory)
     path = tmp_path / "found.json"

@@ -100,7 +100,7 @@ def test_the_command_without_any_other_package(site: Path, tmp_path: Path) -> No
     assert checked.stdout == "detectron2 is not installed\n"
 
 
-@pytest.mark.parametrize("words", [("-c", "import fcclip"), ("-m", "fcclip", "segment", "photo.jpg")])
+@pytest.mark.parametrize("words", [("-c", "import fcclip; fcclip.Segmenter"), ("-m", "fcclip", "segment", "photo.jpg")])
 def test_without_detectron2_the_remedy_is_named(site: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     done = run("-S", *words, cwd=tmp_path, PYTHONPATH=str(site))
     assert done.returncode != 0
