@@ -33,6 +33,9 @@ GROUPS: dict[str, Callable[[], Iterator[Attack]]] = {
 
 
 def outcomes(group: str) -> Iterator[tuple[Attack, str]]:
-    """Make the attacks of a group, and say how each ended (see `judge`)."""
+    """Make the attacks of a group, each once, and say how each ended (see `judge`)."""
+    made: set[str] = set()
     for attack in GROUPS[group]():
-        yield attack, judge(attack)
+        if attack.name not in made:
+            made.add(attack.name)
+            yield attack, judge(attack)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ STATISTICS = {"panoptic": {"7": [0.5, 1, 0, 2]}}
 
 
 def attacks() -> Iterator[Attack]:
-    logging.getLogger("fcclip").setLevel(logging.ERROR)  # what is thrown away is logged, hundreds of times
     yield from _caches()
     yield from _journals()
     yield from _stamps()
