@@ -14,8 +14,8 @@ from detectron2.modeling import build_model
 
 from fcclip.config import load_inference_cfg
 from fcclip.data.resizing import ResizeShorterSide
-from fcclip.files.images import ImageLike, is_image, to_rgb
-from fcclip.inference.batching import Failure, OnError, map_in_batches, tell_failures
+from fcclip.files.images import ImageLike, is_single, to_rgb
+from fcclip.inference.batching import Failure, OnError, map_in_batches, require_batch_size, tell_failures
 from fcclip.inference.tracking.saved import StreamState
 from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
@@ -282,15 +282,11 @@ class Segmenter:
             FileNotFoundError, UnreadableImageError, ValueError: the picture is missing, damaged or of another shape.
             PicturesFailedError: pictures of a list of several are; it has the results of the others.
         """
-        if (
-            is_image(images)
-            or isinstance(images, EncodedPicture | bytes | bytearray)
-            or not isinstance(images, Iterable)
-        ):
-            single: Any = images
-            return next(self.stream([single], vocabulary=vocabulary))
+        given: Any = images
+        if is_single(given):
+            return next(self.stream([given], vocabulary=vocabulary))
         errors: dict[int, Exception] = {}
-        results: list[Any] = list(self.stream(images, batch_size, vocabulary, on_error=errors.__setitem__))
+        results: list[Any] = list(self.stream(given, batch_size, vocabulary, on_error=errors.__setitem__))
         if errors:
             raise errors[0] if len(results) == 1 else PicturesFailedError(results, errors)
         return results
@@ -332,8 +328,7 @@ class Segmenter:
             on_error: is told the place of a picture that fails, from 0, and why; None then stands for its result, and
                 the others go on. Without it, the first failure is raised after the results before it.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is a whole number, at least 1, not {batch_size}")
+        require_batch_size(batch_size)
         classes = self._for_one_call(vocabulary)
         self._wanted(classes)
 
@@ -373,8 +368,7 @@ class Segmenter:
             ValueError: the model gives no panoptic results, or a number is out of range.
             FileNotFoundError, UnreadableImageError: a frame is missing or damaged; raised after the results before it.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        require_batch_size(batch_size)
         classes = self._wanted(self._for_one_call(vocabulary))
         pictures = map_in_batches(self._encode_batch, map(to_rgb, frames), self._kind, batch_size)
         options = replace(self._tracking, instance_threshold=self.instance_threshold)
@@ -401,8 +395,7 @@ class Segmenter:
         Raises:
             As `track`; and ValueError: the frames are of several sizes, or can be read only once.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        require_batch_size(batch_size)
         classes = self._wanted(self._for_one_call(vocabulary))
 
         def encode(images: Iterator[np.ndarray]) -> Iterator[EncodedPicture]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fcclip.files.cache import TextCache
 from fcclip.vocabulary import Vocabulary
+from fcclip.vocabulary.remarks import refuse_overlong
 
 TEMPLATES = (
     "a photo of a {}.",
@@ -162,8 +163,8 @@ class NameEmbedder:
         """Encode names in batches, and keep each batch at once: it may take minutes, and the user may not wait."""
         count = len(self._templates)
         tokens = self._tokenize([template.format(name) for name in names for template in self._templates])
-        lengths = tokens.argmax(dim=-1)
-        self._refuse_overlong(names, lengths, tokens.shape[1])
+        longest = tokens.argmax(dim=-1).view(len(names), count).amax(dim=1)
+        refuse_overlong(zip(names, longest.tolist(), strict=True), tokens.shape[1])
         prompts_of_name = tokens.view(len(names), count, -1)
         order = _in_order(prompts_of_name[:, 0])  # names that begin alike come together, and are encoded together
         bar = tqdm(total=len(names), desc="encoding class names", disable=len(names) < PROGRESS_FROM, leave=False)
@@ -185,15 +186,6 @@ class NameEmbedder:
             bar.close()
             if cache is not None and unwritten:
                 cache.add(unwritten)
-
-    def _refuse_overlong(self, names: Sequence[str], lengths: Tensor, context: int) -> None:
-        # A cut prompt ends at the last position; one that just fits there is refused as well.
-        longest = lengths.view(len(names), -1).amax(dim=1)
-        for name, length in zip(names, longest.tolist(), strict=True):
-            if length >= context - 1:
-                raise ValueError(
-                    f'the name "{name[:60]}" is too long for CLIP, which reads {context} tokens; shorten it'
-                )
 
 
 def _in_order(prompts: Tensor) -> Tensor:

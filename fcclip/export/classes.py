@@ -12,6 +12,7 @@ import numpy as np
 from fcclip.export.manifest import Manifest, QuerySettings
 from fcclip.export.tokenizer import Tokenizer
 from fcclip.vocabulary import Category, Vocabulary
+from fcclip.vocabulary.remarks import refuse_overlong, unknown_words
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +99,7 @@ class NameRows:
         seen = np.array(vocabulary.seen_in(_vocabulary_of(self._text.seen)))
         text = self._rows_of(vocabulary)
         if not isinstance(self._settings, QuerySettings):
-            if vocabulary.negatives or vocabulary.everything_else or vocabulary.thresholds:
-                raise ValueError(
-                    'this model gives every pixel a class, so that "not:" and thresholds like "cat>0.6" cannot be '
-                    "used; leave them out, or take an FC-CLIP"
-                )
+            vocabulary.require_plain()
             return Classes(vocabulary, text, seen)
         negatives, weights = self._negatives(vocabulary, self._settings)
         if not negatives:
@@ -141,13 +138,9 @@ class NameRows:
         templates = self._text.templates
         tokens = self._tokenizer([template.format(name) for name in names for template in templates])
         tokens = tokens.reshape(len(names), len(templates), -1)
-        lengths = tokens.argmax(axis=-1).max(axis=1) + 1  # the end has the largest token
-        for name, length in zip(names, lengths, strict=True):
-            if length >= self._text.context_length:
-                raise ValueError(
-                    f'the name "{name[:60]}" is too long for CLIP, which reads {self._text.context_length} tokens; '
-                    "shorten it"
-                )
+        ends = tokens.argmax(axis=-1).max(axis=1)  # the end has the largest token
+        refuse_overlong(zip(names, ends.tolist(), strict=True), self._text.context_length)
+        lengths = ends + 1
         self._warn_of_strange(names, self._tokenizer(names))
         order = np.argsort(lengths, kind="stable")
         step = max(BATCH_SIZE // len(templates), 1)
@@ -164,10 +157,7 @@ class NameRows:
         strange = (inside & ~self._trained_tokens[tokens]).any(axis=-1)
         unknown = [name for name, is_strange in zip(names, strange, strict=True) if is_strange]
         if unknown:
-            logger.warning(
-                "the model was never trained on the words of %s; what it finds for them means nothing",
-                ", ".join(f'"{name}"' for name in unknown[:5]),
-            )
+            logger.warning(unknown_words(unknown))
 
 
 def _vocabulary_of(names: Sequence[tuple[str, ...]]) -> Vocabulary:

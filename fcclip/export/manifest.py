@@ -67,6 +67,7 @@ class QuerySettings:
     clip_logit_scale: float  # of CLIP
     alpha: float  # exponent of CLIP on seen classes
     beta: float  # on others
+    clip_trust: float  # COAT: how much less likely void is where CLIP is sure
     ensemble_on_valid_mask: bool
     void_epsilon: float
     lost_share: float

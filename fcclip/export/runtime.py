@@ -13,9 +13,9 @@ from fcclip.export.classes import Classes, NameRows
 from fcclip.export.engine import Graph, open_graph
 from fcclip.export.manifest import PatchSettings, PixelFormat, check_files, read_manifest
 from fcclip.export.systems import PatchSystem, QuerySystem, Sizes
-from fcclip.files.images import ImageLike, is_image, to_rgb
+from fcclip.files.images import ImageLike, is_single, to_rgb
 from fcclip.files.resizing import resize_picture, resized_shape
-from fcclip.inference.batching import map_in_batches
+from fcclip.inference.batching import map_in_batches, require_batch_size
 from fcclip.segmentation import Segmentation
 from fcclip.vocabulary import Category, Vocabulary, VocabularyLike
 
@@ -153,14 +153,14 @@ class Runtime:
             FileNotFoundError, UnreadableImageError, ValueError: a picture is missing, damaged, too small or of another
                 shape.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is a whole number, at least 1, not {batch_size}")
+        require_batch_size(batch_size)
         classes = self._classes
         if vocabulary is not None:
             classes = vocabulary if isinstance(vocabulary, Classes) else self.encode_vocabulary(vocabulary)
-        if is_image(images) or isinstance(images, EncodedPicture | bytes) or not isinstance(images, Iterable):
-            return self._answer(self._encoded(images), classes)
-        pictures = (image if isinstance(image, EncodedPicture) else to_rgb(image) for image in images)
+        given: Any = images
+        if is_single(given):
+            return self._answer(self._encoded(given), classes)
+        pictures = (image if isinstance(image, EncodedPicture) else to_rgb(image) for image in given)
 
         def run(batch: list[Any]) -> list[Segmentation]:
             encoded = batch if isinstance(batch[0], EncodedPicture) else self._encode_batch(batch)

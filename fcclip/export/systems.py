@@ -117,8 +117,10 @@ class QuerySystem:
         exponents = np.where(classes.seen, settings.alpha, settings.beta).astype(np.float32)
         if settings.ensemble_on_valid_mask:
             exponents = exponents * encoded["on_features"][:, None]
-        joint = softmax((1 - exponents) * log_softmax(in_vocab[:, :-1]) + exponents * log_softmax(out_vocab))
-        void = softmax(in_vocab)[:, -1:]
+        log_out = log_softmax(out_vocab)
+        joint = softmax((1 - exponents) * log_softmax(in_vocab[:, :-1]) + exponents * log_out)
+        surest = np.exp(log_out.max(axis=-1, keepdims=True))
+        void = softmax(in_vocab)[:, -1:] * (1 - np.float32(settings.clip_trust) * surest)
         joint = np.log(np.concatenate([joint * (1 - void), void], axis=-1) + np.float32(settings.void_epsilon))
         if classes.everyone is None or classes.weights is None:
             return joint

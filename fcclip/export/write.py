@@ -185,6 +185,7 @@ def _query_settings(model: FCCLIP) -> QuerySettings:
         clip_logit_scale=factor(model.backbone.clip_model.logit_scale),
         alpha=model.geometric_ensemble_alpha,
         beta=model.geometric_ensemble_beta,
+        clip_trust=model.clip_trust_weight,
         ensemble_on_valid_mask=model.ensemble_on_valid_mask,
         void_epsilon=VOID_EPSILON,
         lost_share=LOST_SHARE,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -267,9 +267,10 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     return _from_array(np.asarray(image.convert("RGB")))
 
 
-def is_image(value: Any) -> TypeGuard[ImageLike]:
-    """Whether it is one picture, as `to_rgb` takes it, and no list of pictures."""
-    return isinstance(value, str | Path | Image.Image | np.ndarray) or _is_tensor(value)
+def is_single(value: Any) -> bool:
+    """Whether it is to be taken as one picture, even as one that cannot be read, and not as several."""
+    is_picture = isinstance(value, str | Path | Image.Image | np.ndarray | bytes | bytearray) or _is_tensor(value)
+    return is_picture or not isinstance(value, Iterable)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -49,6 +49,16 @@ def map_in_batches(
         raise failures[0]
 
 
+def require_batch_size(batch_size: int) -> None:
+    """Refuse what is no number of items.
+
+    Raises:
+        ValueError: it is no whole number, or less than 1.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size is a whole number, at least 1, not {batch_size}")
+
+
 @dataclass(frozen=True)
 class Failure:
     """Stands for the result of an item that has none."""

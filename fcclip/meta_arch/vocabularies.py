@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fcclip.text import NameEmbedder, TextClassifier
 from fcclip.vocabulary import Category, Vocabulary
+from fcclip.vocabulary.remarks import unknown_words
 
 NAMED_WEIGHT = 1.0  # of negatives that were named: they count as much as classes
 TRAINED_WEIGHT = 0.1  # of everything else: weaker, to find as much as without (docs/words.md)
@@ -135,11 +136,7 @@ class Vocabularies:
         """
         unknown = self.unknown(vocabulary)
         if unknown:
-            logger.warning(
-                "the model was never trained on the words of %s%s; what it finds for them means nothing",
-                ", ".join(f'"{name}"' for name in unknown[:5]),
-                f" and {len(unknown) - 5} more names" if len(unknown) > 5 else "",
-            )
+            logger.warning(unknown_words(unknown))
         return self._encode(vocabulary, self._seen_flags(vocabulary, None))
 
     def unknown(self, vocabulary: Vocabulary) -> list[str]:

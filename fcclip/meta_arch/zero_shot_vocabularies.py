@@ -80,11 +80,7 @@ class ZeroShotVocabularies(Vocabularies):
         Raises:
             ValueError: also if there are negatives or thresholds, as every pixel has a class here.
         """
-        if vocabulary.negatives or vocabulary.everything_else or vocabulary.thresholds:
-            raise ValueError(
-                'this model gives every pixel a class, so that "not:" and thresholds like "cat>0.6" cannot be used; '
-                "leave them out, or take an FC-CLIP"
-            )
+        vocabulary.require_plain()
         return super().encode(vocabulary)
 
     def _seen_flags(self, vocabulary: Vocabulary, metadata: Any) -> list[bool]:

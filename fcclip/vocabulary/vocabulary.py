@@ -202,6 +202,18 @@ class Vocabulary:
         more += [f"not: {', '.join(negatives)}"] * bool(negatives)
         return f"{len(self)} {'class' if len(self) == 1 else 'classes'}: {'; '.join([*parts, *more])}"
 
+    def require_plain(self) -> None:
+        """Refuse what only a model with masks can do.
+
+        Raises:
+            ValueError: there are negatives or thresholds.
+        """
+        if self.negatives or self.everything_else or self.thresholds:
+            raise ValueError(
+                'this model gives every pixel a class, so that "not:" and thresholds like "cat>0.6" cannot be used; '
+                "leave them out, or take an FC-CLIP"
+            )
+
     def seen_in(self, training: Vocabulary) -> list[bool]:
         """Which classes share a name, letter by letter, with a class of the training vocabulary."""
         known = set(training.names)

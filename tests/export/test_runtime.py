@@ -203,13 +203,3 @@ def test_a_picture_that_is_too_small(small: Pair, monkeypatch: pytest.MonkeyPatc
 def test_there_is_one_engine(small: Pair) -> None:
     with pytest.raises(ValueError, match='no engine "abacus"; choose one of onnxruntime'):
         Runtime(small.folder, engine="abacus")
-
-
-def test_the_python_of_docs_deployment_runs(small: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "exported").symlink_to(small.folder)
-    Image.fromarray(picture(90, 120)).save(tmp_path / "photo.jpg")
-    monkeypatch.chdir(tmp_path)
-    page = (REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert blocks
-    exec(compile("\n".join(blocks), "docs/deployment.md", "exec"), {"__name__": "page"})
