@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from fcclip.config import load_inference_cfg
-from fcclip.data.resizing import ResizeShorterSide
 from fcclip.files.images import ImageLike, is_single, to_rgb
 from fcclip.inference.batching import Failure, OnError, map_in_batches, require_batch_size, tell_failures
 from fcclip.inference.tracking.saved import StreamState
-from fcclip.meta_arch.answers import to_instances, to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel
+from fcclip.meta_arch.pictures import EncodedPicture, PictureModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import accelerate
-from fcclip.tracking import TrackedStream, TrackingOptions, can_track
+from fcclip.video.stream import TrackedStream, TrackingOptions, can_track
+from fcclip.video.whole import WholeVideo
 from fcclip.vocabulary import Vocabulary, VocabularyLike
 from fcclip.weights import load_weights
-from fcclip.whole_video import WholeVideo
 from fcclip.zoo import find_pretrained
 
 LEAST_INSTANCE_SCORE = 0.05  # as Detectron2 has it: what scores less is noise
-
-
-@dataclass(frozen=True)
-class EncodedPicture:
-    """A picture and all that a model knows of it before a class is named; `Segmenter.predict` takes it as a picture.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        encoded: what the model made of it.
-
-    Examples:
-        >>> picture = np.zeros((64, 64, 3), np.uint8)
-        >>> encoded = Segmenter.from_pretrained("panoshapes", device="cpu").encode(picture)
-        >>> encoded.image.shape
-        (64, 64, 3)
-    """
-
-    image: np.ndarray
-    encoded: Any
 
 
 class PicturesFailedError(ValueError):
@@ -142,8 +121,7 @@ class Segmenter:
         self.model = model
         self.instance_threshold = instance_threshold
         self._classes: EncodedVocabulary | None = None
-        self._resize = ResizeShorterSide(min_size, max_size, resizing)
-        self._reverse_channels = input_format == "BGR"
+        self._pictures = PictureModel(model, min_size, max_size, input_format, resizing)
         self._tracking = tracking or TrackingOptions()
 
     @classmethod
@@ -242,7 +220,7 @@ class Segmenter:
         Raises:
             As `predict`.
         """
-        return self._encode_batch([to_rgb(image)])[0]
+        return self._pictures.encode([to_rgb(image)])[0]
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is iterable
@@ -370,7 +348,7 @@ class Segmenter:
         """
         require_batch_size(batch_size)
         classes = self._wanted(self._for_one_call(vocabulary))
-        pictures = map_in_batches(self._encode_batch, map(to_rgb, frames), self._kind, batch_size)
+        pictures = map_in_batches(self._pictures.encode, map(to_rgb, frames), self._kind, batch_size)
         options = replace(self._tracking, instance_threshold=self.instance_threshold)
         return TrackedStream(self.model, classes, pictures, look_ahead, options, state)
 
@@ -399,7 +377,7 @@ class Segmenter:
         classes = self._wanted(self._for_one_call(vocabulary))
 
         def encode(images: Iterator[np.ndarray]) -> Iterator[EncodedPicture]:
-            return map_in_batches(self._encode_batch, images, self._kind, batch_size)
+            return map_in_batches(self._pictures.encode, images, self._kind, batch_size)
 
         return WholeVideo(self.model, classes, frames, encode)
 
@@ -410,9 +388,7 @@ class Segmenter:
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Height and width at which a picture (H, W, 3) goes through the network: resized, then padded."""
-        height, width = self._resize.output_size(*image.shape[:2])
-        multiple = max(self.model.size_divisibility, 1)
-        return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+        return self._pictures.padded_size(image)
 
     def _for_one_call(self, vocabulary: VocabularyLike | EncodedVocabulary | None) -> EncodedVocabulary | None:
         if vocabulary is None or isinstance(vocabulary, EncodedVocabulary):
@@ -439,39 +415,12 @@ class Segmenter:
             if isinstance(items[0], EncodedPicture):
                 pictures = [item for item in items if isinstance(item, EncodedPicture)]
             else:
-                pictures = self._encode_batch([item for item in items if isinstance(item, np.ndarray)], wanted)
-            return [self._answer(picture, wanted) for picture in pictures]
+                pictures = self._pictures.encode([item for item in items if isinstance(item, np.ndarray)], wanted)
+            return [self._pictures.answer(picture, wanted, self.instance_threshold) for picture in pictures]
         except Exception as error:  # whatever the network or the memory says of one picture, the others go on
             if len(items) == 1:
                 return [Failure(error)]
         return [self._predict_batch([item], wanted)[0] for item in items]
-
-    def _encode_batch(self, images: list[np.ndarray], only: EncodedVocabulary | None = None) -> list[EncodedPicture]:
-        with torch.no_grad():
-            encoded = self.model.encode([self._to_input(image) for image in images], only)
-        return [EncodedPicture(image, one) for image, one in zip(images, encoded, strict=True)]
-
-    def _answer(self, picture: EncodedPicture, classes: EncodedVocabulary) -> Segmentation:
-        with torch.no_grad():
-            found = self.model.answer(picture.encoded, classes, labels_only=True)
-            queries = found.get("panoptic_queries")
-            reasons = self.model.explain(picture.encoded, classes, queries) if queries else None
-        panoptic, segments = to_segments(found, classes.vocabulary, reasons)
-        instances = (
-            to_instances(found["instances"]).best_first(self.instance_threshold) if "instances" in found else None
-        )
-        semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
-        return Segmentation(
-            picture.image, classes.vocabulary, panoptic, segments, instances, semantic, self.model.uses_random_weights
-        )
-
-    def _to_input(self, image: np.ndarray) -> dict[str, Any]:
-        """A picture as Detectron2's models take it: a resized (3, H, W) float tensor, and the size of the result."""
-        height, width = image.shape[:2]
-        pixels = np.ascontiguousarray(image[..., ::-1] if self._reverse_channels else image)
-        resized = self._resize.get_transform(pixels).apply_image(pixels)
-        tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1))).float()
-        return {"image": tensor, "height": height, "width": width}
 
 
 _Item = np.ndarray | EncodedPicture | Failure

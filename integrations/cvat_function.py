@@ -29,6 +29,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
 
 from fcclip.drawing.style import View
+from fcclip.flags import non_negative_number, probability, whole_number
 from fcclip.formats.masks import NamedMask, named_masks
 from fcclip.formats.polygons import mask_polygons, polygon_ring
 from fcclip.formats.writer import DEFAULT_TOLERANCE
@@ -133,15 +134,17 @@ def task_vocabulary(labels: Sequence[models.Label], extra: str = "") -> tuple[Vo
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", type=int, help="number of the task")
+    parser.add_argument("task", type=whole_number(0), help="number of the task")
     parser.add_argument("--server-host", default="https://app.cvat.ai", metavar="URL", help="the CVAT server")
     parser.add_argument("--model", default="fcclip_convnext_large", help="a model's name, or a checkpoint")
     parser.add_argument(
         "--vocabulary", default="", metavar="NAMES", help='for synonyms and stuff: "cat,kitten; sky=stuff"'
     )
-    parser.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD, help="drop what scores less (0..1)")
+    parser.add_argument("--threshold", type=probability, default=DEFAULT_THRESHOLD, help="drop what scores less (0..1)")
     parser.add_argument("--view", choices=("panoptic", "instances", "semantic"), default="panoptic")
-    parser.add_argument("--tolerance", type=float, default=DEFAULT_TOLERANCE, help="of polygons, in pixels")
+    parser.add_argument(
+        "--tolerance", type=non_negative_number, default=DEFAULT_TOLERANCE, help="of polygons, in pixels"
+    )
     parser.add_argument("--polygons", action="store_true", help="polygons also for labels that could have masks")
     parser.add_argument("--replace", action="store_true", help="remove the annotations that the task has")
     parser.add_argument("--device", help='"cpu", "cuda"')

@@ -36,6 +36,7 @@ from PIL import Image, ImageOps
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
 
 from fcclip.files.images import read_image
+from fcclip.flags import non_negative_number, probability, whole_number
 from fcclip.formats.label_studio import CONTROL_TAGS, Shape, label_studio_results
 from fcclip.formats.writer import DEFAULT_TOLERANCE
 from fcclip.segmenter import Segmenter
@@ -299,10 +300,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--files", type=Path, metavar="FOLDER", help="root of Label Studio's local files")
     parser.add_argument("--model", default="fcclip_convnext_large", help="a model's name, or a checkpoint")
     parser.add_argument("--stuff", nargs="+", default=[], metavar="LABEL", help="labels that cannot be counted")
-    parser.add_argument("--threshold", type=float, default=0.5, help="drop what scores less (0..1)")
-    parser.add_argument("--tolerance", type=float, default=DEFAULT_TOLERANCE, help="of polygons, in pixels")
+    parser.add_argument("--threshold", type=probability, default=0.5, help="drop what scores less (0..1)")
+    parser.add_argument(
+        "--tolerance", type=non_negative_number, default=DEFAULT_TOLERANCE, help="of polygons, in pixels"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="where to wait; 0.0.0.0 lets other machines in")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--port", type=whole_number(0), default=DEFAULT_PORT)
     parser.add_argument("--device", help='"cpu", "cuda"')
     options = parser.parse_args(arguments)
     try:

@@ -28,8 +28,8 @@ from tqdm import tqdm
 from fcclip import Segmenter
 from fcclip.data.panoshapes.classes import CLASSES
 from fcclip.data.panoshapes.dataset import SPLITS, label_map
+from fcclip.meta_arch.pictures import EncodedPicture
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
-from fcclip.segmenter import EncodedPicture
 
 NAMES = [entry.name for entry in CLASSES]
 NAMES_ASKED = 3

@@ -39,9 +39,9 @@ from fcclip.files.panoptic import read_panoptic_png
 from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions
 from fcclip.inference.tracking.tracks import STUFF_OFFSET, Sighting, TrackBook, stuff_track
 from fcclip.meta_arch.fcclip import FCCLIP
-from fcclip.segmenter import EncodedPicture
-from fcclip.tracking import TrackedStream, TrackingOptions
-from fcclip.whole_video import WholeVideo
+from fcclip.meta_arch.pictures import EncodedPicture
+from fcclip.video.stream import TrackedStream, TrackingOptions
+from fcclip.video.whole import WholeVideo
 
 SETS = ("panoshapes_clips_a_video", "panoshapes_clips_b_video", "panoshapes_clips_c_video")
 MEASURES = ("VPQ_1", "VPQ_4", "VPQ_8", "VPQ", "STQ_corrected", "AQ_corrected")

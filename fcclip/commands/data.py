@@ -23,6 +23,7 @@ from fcclip.data.prepare.jobs import Options
 from fcclip.data.public_datasets import PublicDataset, public_datasets
 from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.files.transfer import readable_size
+from fcclip.flags import whole_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         help="val: leave out images that only training needs (18 GB of COCO), and check the validation sets only",
     )
     parser.add_argument("--keep-archives", action="store_true", help="do not delete archives that are unpacked")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=default_workers(), help="processes (default: %(default)s)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and exit")
     add_debug_flag(parser)
     return parser

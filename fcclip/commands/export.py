@@ -13,19 +13,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcclip.commands.options import add_model_options
-from fcclip.config import load_inference_cfg
+from fcclip.commands.choices import load_chosen, read_vocabulary
+from fcclip.commands.options import add_model_options, add_names_options, add_opts
 from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.export.manifest import OPSETS
 from fcclip.export.quantize import MODES
 from fcclip.export.write import DEFORMABLE, ExportOptions, export_model
 from fcclip.files.images import find_images
-from fcclip.vocabulary import Vocabulary
-from fcclip.zoo import find_pretrained
 
-# The text tower stays where it is, as it is written too.
 MOST_IMAGES = 64  # that are looked at for calibration
-SETTINGS = ("MODEL.FC_CLIP.RELEASE_TEXT_TOWER", "False")
+SETTINGS = ("MODEL.FC_CLIP.RELEASE_TEXT_TOWER", "False")  # as it is written too
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +37,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add_model_options(parser, default=None)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="a folder that is not there yet")
-    names = parser.add_mutually_exclusive_group()
-    text = "classes that the runtime looks for unless told otherwise (default: those of the configuration's dataset)"
-    names.add_argument("--vocabulary", metavar="NAMES", help=text)
-    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class per line")
+    add_names_options(
+        parser, "classes that the runtime looks for unless told otherwise (default: those of the model's dataset)"
+    )
     parser.add_argument("--opset", type=int, default=OPSETS[0], choices=OPSETS, help="of ONNX (default: %(default)s)")
     parser.add_argument(
         "--deformable",
@@ -60,13 +56,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="pictures that --int8 calibrated looks at")
     parser.add_argument("--random-weights", action="store_true", help="export without trained weights, to try it out")
     add_debug_flag(parser)
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="configuration to override; comes last",
-    )
+    add_opts(parser)
     return parser.parse_args(arguments)
 
 
@@ -74,20 +64,9 @@ def export(options: argparse.Namespace) -> None:
     """Do it, and say what was written."""
     if options.model is None and options.config_file is None:
         raise ValueError("name what to export: --model NAME or --config-file FILE")
-    vocabulary = None
-    if options.vocabulary is not None:
-        vocabulary = Vocabulary.from_string(options.vocabulary)
-    elif options.vocabulary_file is not None:
-        vocabulary = Vocabulary.from_file(options.vocabulary_file)
-    found = find_pretrained(options.model) if options.model else None
-    cfg = load_inference_cfg(
-        found.config if found else options.config_file,
-        [*SETTINGS, *options.opts],
-        found.weights if found else None,
-        device="cpu",
-        random_weights=options.random_weights,
-    )
-    name = options.model or Path(options.config_file).name
+    vocabulary = next(iter(read_vocabulary(options)), None)
+    cfg = load_chosen(options, SETTINGS, device="cpu", fast=False)
+    name = options.model or options.config_file.name
     images, problems = find_images([options.images] if options.images else [])
     if problems:
         raise ValueError("; ".join(problems))

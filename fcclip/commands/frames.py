@@ -18,7 +18,7 @@ from fcclip.engine.errors import Interruption, interruption_noted
 from fcclip.files.fingerprint import fingerprint_tensors
 from fcclip.files.video_writer import FRAGMENT, can_write_h264
 from fcclip.segmentation import Segmentation
-from fcclip.tracking import TrackedStream
+from fcclip.video.stream import TrackedStream
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES
 from fcclip.engine.errors import add_debug_flag
+from fcclip.flags import probability, whole_number
 from fcclip.formats.registry import FORMATS
 
 DEFAULT_CONFIG = "coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"  # below configs/
@@ -38,11 +39,16 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     add_computing_options(parser)
 
 
+def add_names_options(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add the user's classes."""
+    names = parser.add_mutually_exclusive_group()
+    names.add_argument("--vocabulary", metavar="NAMES", help=help)
+    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class per line")
+
+
 def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
     """Add what to look for."""
-    names = parser.add_mutually_exclusive_group()
-    names.add_argument("--vocabulary", metavar="NAMES", help='classes to look for: "cat,kitten; sofa; wall=stuff"')
-    names.add_argument("--vocabulary-file", type=Path, metavar="FILE", help="a file with one such class per line")
+    add_names_options(parser, 'classes to look for: "cat,kitten; sofa; wall=stuff"')
     parser.add_argument(
         "--add-vocabulary",
         nargs="+",
@@ -60,11 +66,11 @@ def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
 def add_computing_options(parser: argparse.ArgumentParser) -> None:
     """Add how to compute."""
     parser.add_argument(
-        "--confidence-threshold", type=_probability, default=0.0, metavar="P", help="drop what scores less (0..1)"
+        "--confidence-threshold", type=probability, default=0.0, metavar="P", help="drop what scores less (0..1)"
     )
     parser.add_argument(
         "--batch-size",
-        type=_positive,
+        type=whole_number(1),
         default=1,
         metavar="N",
         help="images of one size, or frames, that are segmented together; more than 1 may be faster on a GPU",
@@ -73,6 +79,11 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--random-weights", action="store_true", help="run without trained weights, to try things out")
     parser.add_argument("--fast", action="store_true", help="compute in bfloat16, at a small loss of precision")
     add_debug_flag(parser)
+    add_opts(parser)
+
+
+def add_opts(parser: argparse.ArgumentParser) -> None:
+    """Add --opts."""
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -100,7 +111,7 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-tracks", action="store_true", help="segment every frame on its own, without identities")
     group.add_argument(
         "--look-ahead",
-        type=_natural,
+        type=whole_number(0),
         metavar="N",
         help="frames ahead that help to name what is in a frame (default: 5; of a camera 0)",
     )
@@ -109,26 +120,5 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="look at the whole video first, which gives better names; the network sees every frame twice",
     )
-    group.add_argument("--every", type=_positive, default=1, metavar="N", help="segment every N-th frame only")
+    group.add_argument("--every", type=whole_number(1), default=1, metavar="N", help="segment every N-th frame only")
     group.add_argument("--save-tracks", type=Path, metavar="FOLDER", help="write the tracks in VIPSeg's layout")
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return value
-
-
-def _probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value

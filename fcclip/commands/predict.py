@@ -18,10 +18,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from fcclip.commands.choices import add_lists, read_model_config, read_vocabulary
 from fcclip.commands.options import add_computing_options, add_model_options, add_vocabulary_options
-from fcclip.commands.segmenting import add_lists, read_model_config, read_vocabulary
 from fcclip.engine.errors import run_command
 from fcclip.files.schemes import locate_weights
+from fcclip.flags import non_negative_number, whole_number
 from fcclip.formats.registry import FORMATS
 
 PROGRAM = "fcclip predict"
@@ -53,9 +54,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
         help=f"default: coco-panoptic; any of {', '.join(FORMATS)}",
     )  # fmt: skip
     group.add_argument("--loose", action="store_true", help="PNGs as files of their own, and not in tar files")
-    group.add_argument("--shard-size", type=int, default=1000, metavar="N", help="images of a shard (default: 1000)")
     group.add_argument(
-        "--flush-seconds", type=float, default=300, metavar="S",
+        "--shard-size", type=whole_number(1), default=1000, metavar="N", help="images of a shard (default: 1000)"
+    )
+    group.add_argument(
+        "--flush-seconds", type=non_negative_number, default=300, metavar="S",
         help="write what is done at the latest after this time (default: 300)",
     )  # fmt: skip
     group = words.add_argument_group("going on")
@@ -66,14 +69,16 @@ def parser(prog: str) -> argparse.ArgumentParser:
     group.add_argument("--evaluate-folder", type=Path, metavar="FOLDER", help="its PNGs (default: JSON without suffix)")
     group = words.add_argument_group("engine")
     group.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local, one process")
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes of Ray (default: 1)")
+    group.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes of Ray (default: 1)")
     group.add_argument(
         "--address", metavar="ADDRESS", help="of a Ray cluster: auto, or ray://HOST:10001; else one is started"
     )
     group.add_argument(
-        "--gpus-per-worker", type=float, default=None, metavar="N", help="default: 1 where there are GPUs"
+        "--gpus-per-worker", type=non_negative_number, default=None, metavar="N", help="default: 1 where there are GPUs"
     )
-    group.add_argument("--readers", type=int, default=4, metavar="N", help="images read at a time, per process")
+    group.add_argument(
+        "--readers", type=whole_number(1), default=4, metavar="N", help="images read at a time, per process"
+    )
     return words
 
 
@@ -82,9 +87,6 @@ def _run(options: argparse.Namespace) -> int:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(f'{" and ".join(missing)} is missing; install it with: pip install "fcclip[batch]"')
-    for name in ("workers", "shard_size", "readers"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is at least 1, not {getattr(options, name)}")
     failed = _predict(options) if options.source is not None else False
     from fcclip.batch.merge import evaluate, merge
     from fcclip.batch.store import Store

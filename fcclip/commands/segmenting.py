@@ -10,26 +10,20 @@ from pathlib import Path
 
 import torch
 
+from fcclip.commands.choices import add_lists, read_model_config, read_vocabulary
 from fcclip.commands.frame_source import open_frames
 from fcclip.commands.frames import VideoChoices, VideoJob, plan_video_job
 from fcclip.commands.hints import vocabulary_hints
-from fcclip.commands.options import DEFAULT_CONFIG
 from fcclip.commands.pictures import ImageJob, plan_images
 from fcclip.commands.results import Demo, Report
-from fcclip.config import CfgNode, load_inference_cfg
-from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.drawing.window import Window
 from fcclip.engine.errors import run_command, sentence_of
-from fcclip.files.folders import configs_folder
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.places import require_place
 from fcclip.files.video import VideoError
-from fcclip.files.vocabularies import PUBLISHED
 from fcclip.formats.registry import open_format
 from fcclip.formats.writer import Writer
 from fcclip.segmenter import Segmenter
-from fcclip.vocabulary import Vocabulary
-from fcclip.zoo import find_pretrained
 
 
 def run(options: argparse.Namespace, program: str) -> int:
@@ -102,38 +96,6 @@ def open_formats(names: Sequence[str], output: Path | None) -> list[Writer]:
     if output is None or output.suffix.lower() in {*IMAGE_SUFFIXES, ".mp4"}:
         raise ValueError("--format writes many files; name a folder with --output")
     return [open_format(name, output / name) for name in dict.fromkeys(names)]
-
-
-def read_vocabulary(options: argparse.Namespace) -> list[Vocabulary]:
-    """The user's classes, if there are any; read before a model is fetched for them in vain."""
-    if options.vocabulary is not None:
-        return [Vocabulary.from_string(options.vocabulary)]
-    return [] if options.vocabulary_file is None else [Vocabulary.from_file(options.vocabulary_file)]
-
-
-def add_lists(chosen: list[Vocabulary], options: argparse.Namespace, cfg: CfgNode) -> Vocabulary:
-    """The user's classes and the built-in lists asked for; all of those if nothing was asked for."""
-    lists = options.add_vocabulary or ([] if chosen else BUILTIN_VOCABULARIES)
-    directory = cfg.MODEL.FC_CLIP.VOCABULARY_DIR
-    vocabularies = [*chosen, *(builtin_vocabulary(name, directory) for name in dict.fromkeys(lists))]
-    return vocabularies[0] if len(vocabularies) == 1 else join_vocabularies(vocabularies)
-
-
-def read_model_config(options: argparse.Namespace) -> CfgNode:
-    """The configuration of --model or --config-file; of the command's default model where neither was given."""
-    name = options.model
-    if name is None and options.config_file is None and not options.random_weights:
-        name = options.default_model
-    found = None if name is None else find_pretrained(name)
-    lists = ["MODEL.FC_CLIP.VOCABULARY_DIR", PUBLISHED] if options.published_vocabulary else []
-    return load_inference_cfg(
-        found.config if found else options.config_file or configs_folder() / DEFAULT_CONFIG,
-        [*lists, *options.opts],
-        found.weights if found else None,
-        device=options.device,
-        random_weights=options.random_weights,
-        fast=options.fast,
-    )
 
 
 def _check_paths(options: argparse.Namespace) -> None:

@@ -15,9 +15,9 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 
 from fcclip.engine.errors import add_debug_flag, run_command
+from fcclip.flags import positive_number, whole_number
 
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "gradio")
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         "the first is asked by default (default: fcclip_convnext_large)",
     )
     add("--host", default="127.0.0.1", help='"0.0.0.0" lets other machines in (default: %(default)s)')
-    add("--port", type=int, default=7860, help="0 for any that is free (default: %(default)s)")
+    add("--port", type=whole_number(0), default=7860, help="0 for any that is free (default: %(default)s)")
     add("--root-path", default="", metavar="PATH", help='the path at which a proxy shows it, such as "/segment"')
     add(
         "--trusted-proxies",
@@ -51,40 +51,40 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ADDRESSES",
         help="whose X-Forwarded headers are believed (default: %(default)s)",
     )
-    add("--max-upload", type=_positive, default=20.0, metavar="MB", help="default: %(default)s")
-    add("--max-pixels", type=_positive, default=16e6, metavar="N", help="of a picture (default: %(default)g)")
-    add("--max-names", type=_positive, default=300, metavar="N", help="of one question (default: %(default)s)")
+    add("--max-upload", type=positive_number, default=20.0, metavar="MB", help="default: %(default)s")
+    add("--max-pixels", type=positive_number, default=16e6, metavar="N", help="of a picture (default: %(default)g)")
+    add("--max-names", type=whole_number(1), default=300, metavar="N", help="of one question (default: %(default)s)")
     add(
         "--max-memory",
-        type=_positive,
+        type=positive_number,
         default=2.0,
         metavar="GB",
         help="for the pictures of all visitors together (default: %(default)s)",
     )
     add(
         "--max-idle",
-        type=_positive,
+        type=positive_number,
         default=30.0,
         metavar="MINUTES",
         help="after which a picture is forgotten (default: %(default)s)",
     )
     add(
         "--queue",
-        type=partial(_at_least, 0),
+        type=whole_number(0),
         default=20,
         metavar="N",
         help="requests that wait; more are told to come again (default: %(default)s)",
     )
     add(
         "--timeout",
-        type=_positive,
+        type=positive_number,
         default=60.0,
         metavar="SECONDS",
         help="for a request to arrive, and for its turn to come (default: %(default)s)",
     )
     add(
         "--keep-models",
-        type=partial(_at_least, 1),
+        type=whole_number(1),
         default=2,
         metavar="N",
         help="models in memory at once (default: %(default)s)",
@@ -117,7 +117,7 @@ def _serve(options: argparse.Namespace) -> int:
             models,
             int(options.max_memory * 1e9),
             options.max_idle * 60,
-            Limits(int(options.max_pixels), int(options.max_names)),
+            Limits(int(options.max_pixels), options.max_names),
         )
         limits = ServerLimits(int(options.max_upload * 1e6), options.queue, options.timeout)
         app = build_app(sessions, own_version(), limits, root_path)
@@ -147,16 +147,3 @@ def _clean_root(path: str) -> str:
     """ "segment/" -> "/segment"."""
     plain = path.strip("/")
     return f"/{plain}" if plain else ""
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
-    return value
-
-
-def _at_least(least: int, text: str) -> int:
-    if not text.lstrip("-").isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number of at least {least}')
-    return int(text)

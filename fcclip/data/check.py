@@ -22,6 +22,7 @@ from fcclip.data.prepare.cli import default_workers
 from fcclip.data.validation.report import check_dataset
 from fcclip.files.atomic import write_json
 from fcclip.files.places import reason_of
+from fcclip.flags import whole_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full", action="store_true", help="decode every file and look at its pixels")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found to FILE")
     parser.add_argument("--config-file", metavar="FILE", help="register the DATASETS.CUSTOM of a configuration first")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=default_workers(), help="processes (default: %(default)s)"
+    )
     parser.add_argument("--list", action="store_true", help="list the names and exit")
     return parser
 

@@ -67,8 +67,11 @@ def launch(
         What `main` returns; None where processes were started.
 
     Raises:
-        ValueError: there are fewer GPUs than processes, or the port of `dist_url` is in use.
+        ValueError: this machine is none of them, there are fewer GPUs than processes, or the port of `dist_url` is in
+            use.
     """
+    if not 0 <= machine_rank < num_machines:
+        raise ValueError(f"--machine-rank is from 0 to {num_machines - 1} with --num-machines {num_machines}")
     on_gpu = torch.device(device).type == "cuda"
     place = rank_from_environment(os.environ)
     if place is not None:

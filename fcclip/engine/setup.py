@@ -22,6 +22,7 @@ from fcclip.files.checkpoints import CLIP_PREFIX, holds_prefix, require_weight_f
 from fcclip.files.folders import find_config
 from fcclip.files.places import require_writable_folder
 from fcclip.files.schemes import locate_weights
+from fcclip.flags import whole_number
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,13 @@ def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
         action="store_true",
         help="check datasets and weights, train one step, segment one image of each test set, write nothing",
     )
-    parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="processes of this machine (default: 1)")
-    parser.add_argument("--num-machines", type=int, default=1, metavar="N", help="machines (default: 1)")
-    parser.add_argument("--machine-rank", type=int, default=0, metavar="N", help="this machine, from 0 (default: 0)")
+    parser.add_argument(
+        "--num-gpus", type=whole_number(1), default=1, metavar="N", help="processes of this machine (default: 1)"
+    )
+    parser.add_argument("--num-machines", type=whole_number(1), default=1, metavar="N", help="machines (default: 1)")
+    parser.add_argument(
+        "--machine-rank", type=whole_number(0), default=0, metavar="N", help="this machine, from 0 (default: 0)"
+    )
     parser.add_argument(
         "--dist-url",
         default=default_url(),

@@ -5,10 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from fcclip.formats.result import Instances, Segment, describe_segments, explain_segments
 from fcclip.meta_arch.base import QueryScores
+from fcclip.segmentation import Segmentation
 from fcclip.vocabulary import Vocabulary
+
+
+def to_segmentation(
+    image: np.ndarray,
+    found: dict[str, Any],
+    vocabulary: Vocabulary,
+    reasons: QueryScores | None,
+    instance_threshold: float,
+    random_weights: bool,
+) -> Segmentation:
+    """What a model found in an (H, W, 3) picture, as users get it.
+
+    Args:
+        image: uint8 RGB.
+        found: the model's answer.
+        vocabulary: the classes it was asked for.
+        reasons: what each classifier said of the panoptic segments, if there are any.
+        instance_threshold: instances that score less are dropped.
+        random_weights: whether the model has such.
+    """
+    panoptic, segments = to_segments(found, vocabulary, reasons)
+    instances = to_instances(found["instances"]).best_first(instance_threshold) if "instances" in found else None
+    semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
+    return Segmentation(image, vocabulary, panoptic, segments, instances, semantic, random_weights)
 
 
 def to_segments(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fcclip.meta_arch.pictures import EncodedPicture
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
-from fcclip.segmenter import EncodedPicture, Segmenter
+from fcclip.segmenter import Segmenter
 from fcclip.serving.memory import held_bytes
 from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import CONFIG_SUFFIXES, find_pretrained, published_models, shipped_models

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcclip.files.images import ImageTooLargeError, to_rgb
+from fcclip.meta_arch.pictures import EncodedPicture
 from fcclip.segmentation import Segmentation
-from fcclip.segmenter import EncodedPicture
 from fcclip.serving.memory import held_bytes
 from fcclip.serving.models import Models, NamesError
 from fcclip.vocabulary import Vocabulary

@@ -1,7 +1,6 @@
 """One process: results, resuming to the image, failures as records, and refusals before any work."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from fcclip.batch import worker
 from fcclip.batch.merge import predictions
 from fcclip.batch.store import Store
 from fcclip.batch.writing import PartWriter
+from fcclip.meta_arch.pictures import PictureModel
 from tests.batch.sources import image_bytes, index, manifest, panoptic_pngs, predict, write_images, write_tar
 
 
@@ -116,7 +116,6 @@ def test_new_images_are_added(tmp_path: Path) -> None:
         (("--opts", "INPUT.MIN_SIZE_TEST", "64"), "another configuration"),
         (("--format", "yolo"), "another formats"),
         (("--shard-size", "9"), "shards of 3 images"),
-        (("--shard-size", "0"), "--shard-size is at least 1"),
     ],
 )
 def test_results_of_another_run_are_refused(done: Path, tmp_path: Path, capsys, words, sentence) -> None:
@@ -150,10 +149,10 @@ def test_other_formats_and_loose_pngs(tmp_path: Path) -> None:
 
 
 def test_a_fault_that_is_not_of_an_image_ends_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
-    def broken(self: object, items: list[object], classes: object) -> Iterator[object]:
+    def broken(self: object, picture: object, classes: object, instance_threshold: float) -> None:
         raise RuntimeError("the GPU has fallen off the bus")
 
-    monkeypatch.setattr(worker.Segmenter, "_answer", broken)
+    monkeypatch.setattr(PictureModel, "answer", broken)
     assert predict(write_images(tmp_path / "in", 2), tmp_path / "out", tmp_path) == 1
     assert "fallen off the bus" in capsys.readouterr().err
     assert manifest(tmp_path / "out")["skipped"] == 2

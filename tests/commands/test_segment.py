@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcclip import zoo
 from fcclip.__main__ import main
-from fcclip.commands import segment, segmenting, video
+from fcclip.commands import choices, segment, segmenting, video
 from fcclip.commands.options import DEFAULT_MODEL
 from fcclip.files.video import VideoReader
 from fcclip.zoo import published_models, weights_folder
@@ -68,7 +68,7 @@ def test_photographs_are_given_to_the_published_model(image, monkeypatch, capsys
     def build(cfg: object) -> None:
         raise ValueError("no model is built here")
 
-    monkeypatch.setattr(segmenting, "find_pretrained", find)
+    monkeypatch.setattr(choices, "find_pretrained", find)
     monkeypatch.setattr(segmenting.Segmenter, "from_cfg", build)
     assert segment.main([str(image), "--json", str(image.with_suffix(".json")), *NAMES, *words]) == 2
     assert asked_for == ([name] if name else [])

@@ -75,6 +75,12 @@ def test_alone_nothing_is_started_or_wrapped():
     assert unwrapped(model) is model
 
 
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_a_machine_that_is_none_of_them_names_the_flag(rank):
+    with pytest.raises(ValueError, match="--machine-rank is from 0 to 1 with --num-machines 2"):
+        launch(print, (), "cpu", num_machines=2, machine_rank=rank)
+
+
 def test_a_port_in_use_names_the_flag():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -14,8 +14,8 @@ import torch
 from matplotlib import cbook
 from PIL import Image
 
+from fcclip.commands.choices import add_lists, read_model_config
 from fcclip.commands.demo import main, parse_arguments
-from fcclip.commands.segmenting import add_lists, read_model_config
 from fcclip.config import load_inference_cfg
 from fcclip.files.video import VideoReader
 from fcclip.files.video_writer import open_video_writer

@@ -15,6 +15,7 @@ from fcclip.data.panoshapes.dataset import SIDE
 from fcclip.data.panoshapes.scene import Scene, render_scene
 from fcclip.files.atomic import atomic_path
 from fcclip.files.video_writer import open_video_writer
+from fcclip.flags import whole_number
 
 MOVING_SUFFIXES = {".gif", ".mp4", ".webp"}
 FPS = 10
@@ -24,11 +25,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m fcclip.data.panoshapes", description=__doc__)
     parser.add_argument("file", type=Path, help="image to write, e.g. scene.png; a clip if it is .mp4, .gif or .webp")
-    parser.add_argument("--seed", type=int, default=0, help="number of the scene (default: %(default)s)")
-    parser.add_argument("--width", type=int, default=SIDE, metavar="PIXELS", help="default: %(default)s")
-    parser.add_argument("--height", type=int, default=SIDE, metavar="PIXELS", help="default: %(default)s")
-    parser.add_argument("--frames", type=int, default=FRAMES, help="length of a clip (default: %(default)s)")
-    parser.add_argument("--cuts", type=int, nargs="*", default=(), metavar="FRAME", help="frames that begin a new shot")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="number of the scene (default: %(default)s)")
+    parser.add_argument("--width", type=whole_number(1), default=SIDE, metavar="PIXELS", help="default: %(default)s")
+    parser.add_argument("--height", type=whole_number(1), default=SIDE, metavar="PIXELS", help="default: %(default)s")
+    parser.add_argument(
+        "--frames", type=whole_number(1), default=FRAMES, help="length of a clip (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cuts", type=whole_number(0), nargs="*", default=(), metavar="FRAME", help="frames that begin a new shot"
+    )
     args = parser.parse_args(argv)
     rng = np.random.default_rng(args.seed)
     if args.file.suffix.lower() in MOVING_SUFFIXES:

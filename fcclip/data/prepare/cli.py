@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from fcclip.data.datasets.registry import dataset_root
 from fcclip.data.prepare.jobs import Options, Output
+from fcclip.flags import whole_number
 
 Prepare = Callable[..., list[Output]]
 
@@ -35,7 +36,9 @@ def run(
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="folder of the datasets (default: $DETECTRON2_DATASETS, or datasets)")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=default_workers(), help="processes (default: %(default)s)"
+    )
     if configure:
         configure(parser)
     arguments = vars(parser.parse_args(argv))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,21 +14,12 @@ from fcclip.formats.result import Segment
 from fcclip.inference.tracking.saved import StreamState
 from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions, VotedFrame
 from fcclip.inference.tracking.tracks import Sighting, Track, TrackBook, TrackOptions, stuff_track
-from fcclip.meta_arch.answers import to_instances, to_segments
+from fcclip.meta_arch.answers import to_segmentation
 from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores
 from fcclip.meta_arch.fcclip import FCCLIP, EncodedImage
+from fcclip.meta_arch.pictures import EncodedPicture
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
-
-
-class Picture(Protocol):
-    """A frame that the network has seen; see `EncodedPicture` of `fcclip.segmenter`."""
-
-    @property
-    def image(self) -> np.ndarray: ...
-
-    @property
-    def encoded(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ class TrackedStream(Iterator[Segmentation]):
         self,
         model: OpenVocabularyModel,
         classes: EncodedVocabulary,
-        pictures: Iterator[Picture],
+        pictures: Iterator[EncodedPicture],
         look_ahead: int,
         options: TrackingOptions,
         state: StreamState | None = None,
@@ -140,7 +130,7 @@ class TrackedStream(Iterator[Segmentation]):
             yield from map(self._finish, self._tracker.push(self._classified(picture)))
         yield from map(self._finish, self._tracker.end_shot())
 
-    def _classified(self, picture: Picture) -> TrackedFrame[_Frame]:
+    def _classified(self, picture: EncodedPicture) -> TrackedFrame[_Frame]:
         decoded, sizes = picture.encoded.decoded, picture.encoded.sizes
         with torch.no_grad():
             log_probabilities = self._model.classify(decoded, self._classes)[0]
@@ -159,15 +149,11 @@ class TrackedStream(Iterator[Segmentation]):
             reasons = explain_votes(self._model, frame.encoded, self._classes, found["panoptic_queries"], votes)
         if voted.begins_shot:
             self._book.begin_shot()
-        panoptic, segments = to_segments(found, vocabulary, reasons)
-        instances = None
-        if "instances" in found:
-            instances = to_instances(found["instances"]).best_first(self._instance_threshold)
-        semantic = found["sem_seg"].to("cpu", torch.int32).numpy() if "sem_seg" in found else None
-        tracked = self._with_tracks(segments, found["panoptic_queries"], voted)
-        random = self._model.uses_random_weights
+        untracked = to_segmentation(
+            frame.image, found, vocabulary, reasons, self._instance_threshold, self._model.uses_random_weights
+        )
         self._last = voted
-        return Segmentation(frame.image, vocabulary, panoptic, tracked, instances, semantic, random)
+        return replace(untracked, segments=self._with_tracks(untracked.segments, found["panoptic_queries"], voted))
 
     def _with_tracks(
         self, segments: Sequence[Segment], queries: Sequence[int], voted: VotedFrame[_Frame]

@@ -22,12 +22,13 @@ from fcclip.inference.tracking.votes import Votes
 from fcclip.meta_arch.answers import to_segments
 from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores
 from fcclip.meta_arch.fcclip import Sizes
+from fcclip.meta_arch.pictures import EncodedPicture
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
-from fcclip.tracking import Picture, require_tracks
+from fcclip.video.stream import require_tracks
 
 Item = TypeVar("Item")
-Encode = Callable[[Iterator[np.ndarray]], Iterator[Picture]]
+Encode = Callable[[Iterator[np.ndarray]], Iterator[EncodedPicture]]
 
 
 class WholeVideo(Iterator[Segmentation]):
@@ -117,7 +118,7 @@ class WholeVideo(Iterator[Segmentation]):
                 self._reasons.append(save(self._explain(picture, seen, order[seen].tolist())))
         return tubes
 
-    def _explain(self, picture: Picture, slots: list[int], queries: list[int]) -> dict[str, Tensor]:
+    def _explain(self, picture: EncodedPicture, slots: list[int], queries: list[int]) -> dict[str, Tensor]:
         """What each classifier says of some slots in a frame, of the classes that they were voted to come nearest."""
         if not slots:
             return {"slots": torch.zeros(0, dtype=torch.int64)}
@@ -173,7 +174,7 @@ class WholeVideo(Iterator[Segmentation]):
         said = [torch.zeros_like(joint).scatter(1, best, saved[name][rows]) for name in ("in_vocab", "out_vocab")]
         return QueryScores(joint, said[0], said[1], saved["embeddings"][rows])
 
-    def _pictures(self) -> Iterator[Picture]:
+    def _pictures(self) -> Iterator[EncodedPicture]:
         return self._encode(map(to_rgb, self._frames))
 
     def _again(self, items: Iterator[Item]) -> Iterator[Item]:

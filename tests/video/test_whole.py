@@ -44,7 +44,7 @@ class Again:
 def test_results_are_those_of_minvis_ov(segmenter, frames):
     model = segmenter.model
     assert isinstance(model, MinVIS_OV)
-    inputs = [segmenter._to_input(frame) for frame in frames]
+    inputs = [segmenter._pictures.to_input(frame) for frame in frames]
     video = {"image": [one["image"] for one in inputs], "height": 96, "width": 112}
     model.video = VideoOptions(task="vps", window=1)
     with torch.no_grad():

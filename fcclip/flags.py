@@ -1,0 +1,62 @@
+"""Numbers of a command line, within limits: types for `argparse`, which tells what is wrong with one."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of a whole number of at least `least`.
+
+    Examples:
+        >>> whole_number(1)("8")
+        8
+        >>> whole_number(1)("0")
+        Traceback (most recent call last):
+        argparse.ArgumentTypeError: "0" is not a whole number of at least 1
+    """
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f'"{text}" is not a whole number of at least {least}')
+        return value
+
+    return read
+
+
+def positive_number(text: str) -> float:
+    """The type of a number above 0 that is not infinite."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number above 0')
+    return value
+
+
+def non_negative_number(text: str) -> float:
+    """The type of a number of at least 0 that is not infinite."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of at least 0')
+    return value
+
+
+def probability(text: str) -> float:
+    """The type of a number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number from 0 to 1')
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN, which is within no limits, for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

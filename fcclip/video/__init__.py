@@ -1,0 +1,1 @@
+"""Following objects through a video: what `Segmenter.track` and `Segmenter.track_whole` return."""
