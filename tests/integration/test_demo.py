@@ -371,7 +371,7 @@ def test_the_published_lists_of_names(run_demo: RunDemo, tmp_path: Path, monkeyp
 
 
 def test_names_are_read_before_a_model_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcclip.commands.segmenting.find_pretrained", lambda _: pytest.fail("fetched in vain"))
+    monkeypatch.setattr("fcclip.commands.choices.find_pretrained", lambda _: pytest.fail("fetched in vain"))
     arguments = ["--model", "fcclip_r50", "--vocabulary", "cat; cat", "--input", str(PHOTOGRAPH), "--json"]
     assert main([*arguments, str(tmp_path / "found.json")]) == 2
 
