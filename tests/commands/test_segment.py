@@ -14,7 +14,7 @@ from fcclip.commands import choices, segment, segmenting, video
 from fcclip.commands.options import DEFAULT_MODEL
 from fcclip.files.video import VideoReader
 from fcclip.zoo import published_models, weights_folder
-from tests.integration.test_demo import write_video
+from tests.integration.demo import write_video
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_model, write_tiny_config
 
