@@ -336,11 +336,11 @@ def _add_tuned_clip_keys(cfg: CfgNode) -> None:
     node.CE_WEIGHT = 2.0  # training: weight of CLIP's classification loss
     node.DIST_WEIGHT = 0.02  # training: weight of the loss between Gram matrices of the features
     node.RC_WEIGHTS = 0.0  # training: weight of MAFT+'s loss that keeps CLIP's features
-    node.SEM_SEG_WEIGHTS = "./fcclip_cocopan.pth"  # training: file that the mask generator starts from
+    node.SEM_SEG_WEIGHTS = "./fcclip_cocopan.pth"  # training: file, or zoo:NAME, that the mask generator starts from
     cfg.MODEL.BACKBONE.FREEZE = True  # OVRCOAT, training: leave the trunk as it is
     cfg.TRAIN = CfgNode()
-    cfg.TRAIN.LOSSES = ["oov_ce"]  # OVRCOAT, training: losses that count
-    cfg.TRAIN.USE_PRETRAINED_SEG_HEAD_WEIGHTS = True  # OVRCOAT, training: start from SEM_SEG_WEIGHTS
+    cfg.TRAIN.LOSSES = ["oov_ce"]  # OVRCOAT, training: losses that count, of "labels", "masks" and "oov_ce" (CLIP's)
+    cfg.TRAIN.USE_PRETRAINED_SEG_HEAD_WEIGHTS = True  # OVRCOAT: with MODEL.WEIGHTS "", from SEM_SEG_WEIGHTS
     cfg.TRAIN.DETACH_SEG_HEAD = False  # OVRCOAT, training: the mask generator's gradients stop before the trunk
 
 

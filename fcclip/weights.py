@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 TUNED_TRUNK = ("visual.trunk.stem.", "visual.trunk.stages.", "visual.trunk.norm_pre.")
 TEACHER_PREFIXES = ("backbone_t.", "frozen_backbone.")  # a second, frozen CLIP, which their trainings alone use
 ADAPTER_PREFIX = "mask_adapter."
+MASK_GENERATOR = ("sem_seg_head.", "void_embedding.")  # begin the names of what FC-CLIP trains
 CONSTANT_PREFIX = "criterion."  # buffers that follow from the config
 # Tensors of an FC-CLIP as wide as its CLIP: as the first stage of the image tower, as the embeddings.
 FIRST_STAGE, EMBEDDING = "sem_seg_head.pixel_decoder.adapter_1.weight", "void_embedding.weight"
@@ -167,6 +168,25 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
             "left out %d tensors of the frozen teacher (%s), which only training uses", len(teacher), teacher[0]
         )
     return LoadReport(missing, unexpected)
+
+
+def load_mask_generator(model: nn.Module, path: str | Path) -> None:
+    """Load what FC-CLIP trains from a checkpoint, whatever else it holds: a training of the CLIP too begins with it.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `load_weights`.
+    """
+    state = {key: tensor for key, tensor in read_state_dict(path).items() if key.startswith(MASK_GENERATOR)}
+    expected = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(MASK_GENERATOR)}
+    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    reshaped = [key for key in expected.keys() & state.keys() if state[key].shape != expected[key].shape]
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"{path} does not fit the mask generator of this model: {_differences(missing, unexpected, reshaped)}"
+        )
+    _check_types(path, state, expected)
+    model.load_state_dict(state, strict=False)
+    logger.info("loaded the mask generator of %s", path)
 
 
 def _fresh(model: nn.Module, state: dict[str, Tensor], expected: dict[str, Any]) -> set[str]:

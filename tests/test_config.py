@@ -217,6 +217,7 @@ def test_choices_are_refused_by_name(key: str) -> None:
         ("MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", -1, "at least 1"),
         ("MODEL.MASK_ADAPTER.NAME", "nope", "choose one of .*MASKAdapterHead"),
         ("MODEL.OVRCOAT.CLIP_TRUST_WEIGHT", 2.0, "is 2.0; it must be from 0 to 1"),
+        ("TRAIN.LOSSES", ["oov_ce", "boxes"], 'has "boxes"; choose from labels, masks and oov_ce'),
         ("MODEL.PIXEL_STD", [1, 1], "three numbers"),
         ("MODEL.PIXEL_STD", [1, 0, 1], "above 0"),
         ("MODEL.PIXEL_MEAN", [], "three numbers"),

@@ -4,7 +4,7 @@ from detectron2.modeling import build_model
 
 from fcclip import load_weights
 from fcclip.files.checkpoints import CLIP_FINGERPRINT, CLIP_PREFIX
-from fcclip.weights import fingerprint
+from fcclip.weights import fingerprint, load_mask_generator
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_cfg, tiny_model
 
@@ -243,3 +243,19 @@ def test_a_file_of_another_system_is_named_for_what_it_is(tmp_path, family, stat
     torch.save(family.get(name, head_of(state)), tmp_path / "file.pth")
     with pytest.raises(ValueError, match=f"it is a checkpoint {message}"):
         load_weights(unloaded(**option), tmp_path / "file.pth")
+
+
+def test_a_mask_generator_is_taken_from_any_system_that_has_one(tmp_path, family) -> None:
+    torch.save(family["adapter"], tmp_path / "file.pth")
+    model = unloaded(**OVRCOAT)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items() if key.startswith(CLIP_PREFIX)}
+    load_mask_generator(model, tmp_path / "file.pth")
+    state = model.state_dict()
+    assert all(torch.equal(state[key], t) for key, t in family["adapter"].items() if key.startswith("sem_seg_head."))
+    assert torch.equal(model.void_embedding.weight, family["adapter"]["void_embedding.weight"])
+    assert all(torch.equal(state[key], tensor) for key, tensor in before.items())
+    torch.save({**state, "void_embedding.weight": torch.zeros(1, 16)}, tmp_path / "narrow.pth")
+    with pytest.raises(
+        ValueError, match=r"generator of this model: 1 tensors of another shape \(e\.g\. void_embedding"
+    ):
+        load_mask_generator(model, tmp_path / "narrow.pth")

@@ -98,10 +98,18 @@ def load_config(args: argparse.Namespace) -> CfgNode:
         )
     if cfg.MODEL.WEIGHTS:
         cfg.MODEL.WEIGHTS = str(locate_weights(cfg.MODEL.WEIGHTS))  # fetched once, and not in every process
+    if not args.eval_only and mask_generator_file(cfg):
+        cfg.MODEL.OVRCOAT.SEM_SEG_WEIGHTS = str(locate_weights(cfg.MODEL.OVRCOAT.SEM_SEG_WEIGHTS))
     if args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file() and not Path(cfg.MODEL.WEIGHTS).is_file():
         cfg.MODEL.WEIGHTS = ""  # what the training began with is no longer needed
     cfg.freeze()
     return cfg
+
+
+def mask_generator_file(cfg: CfgNode) -> str:
+    """The file whose mask generator a training of OVRCOAT begins with; "" for none, or where MODEL.WEIGHTS has all."""
+    begins = cfg.MODEL.META_ARCHITECTURE == "OVRCOAT" and cfg.TRAIN.USE_PRETRAINED_SEG_HEAD_WEIGHTS
+    return cfg.MODEL.OVRCOAT.SEM_SEG_WEIGHTS if begins and not cfg.MODEL.WEIGHTS else ""
 
 
 def check_places(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -117,6 +125,12 @@ def check_places(cfg: CfgNode, args: argparse.Namespace) -> None:
         _require_unused(Path(cfg.OUTPUT_DIR))
     if cfg.MODEL.WEIGHTS:
         require_weight_file(cfg.MODEL.WEIGHTS)
+    generator = mask_generator_file(cfg)
+    if generator and not (args.eval_only or args.resume or Path(generator).expanduser().is_file()):
+        raise FileNotFoundError(
+            f"there is no mask generator {generator} to begin with (MODEL.OVRCOAT.SEM_SEG_WEIGHTS); set "
+            "TRAIN.USE_PRETRAINED_SEG_HEAD_WEIGHTS False to begin with random weights"
+        )
     clip = cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS
     is_file = Path(clip).suffix in (".pt", ".bin", ".safetensors", ".pth")
     if not is_file or Path(clip).expanduser().is_file():

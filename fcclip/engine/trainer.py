@@ -36,6 +36,7 @@ from fcclip.engine.parameters import describe_parameters
 from fcclip.engine.precision import Precision
 from fcclip.engine.rng import capture_rng, preserved_rng, restore_rng
 from fcclip.engine.schedule import build_lr_scheduler
+from fcclip.engine.setup import mask_generator_file
 from fcclip.engine.stopping import StopRequest
 from fcclip.engine.writers import METRICS, build_writers, trim_metrics
 from fcclip.evaluation import evaluate_test_sets
@@ -43,6 +44,7 @@ from fcclip.evaluation.build import build_evaluators
 from fcclip.evaluation.origin import Origin
 from fcclip.evaluation.report.pictures import Show
 from fcclip.speed.acceleration import accelerate_training
+from fcclip.weights import load_mask_generator
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +133,8 @@ class Trainer(TrainerBase):
                 raise RuntimeError(f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} must be on a disk that all machines share")
             resume = seen[0]
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if not resume and (generator := mask_generator_file(self.cfg)):
+            load_mask_generator(unwrapped(self.model), generator)
         accelerate_training(unwrapped(self.model), self.cfg)
         if resume:
             self.start_iter = self.iter + 1

@@ -144,6 +144,8 @@ def _check_mask_generator(cfg: CfgNode) -> None:
         raise ConfigError(
             f"MODEL.OVRCOAT.CLIP_TRUST_WEIGHT is {cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT}; it must be from 0 to 1"
         )
+    if unknown := sorted(set(map(str, cfg.TRAIN.LOSSES)) - {"labels", "masks", "oov_ce"}):
+        raise ConfigError(f'TRAIN.LOSSES has "{unknown[0]}"; choose from labels, masks and oov_ce')
     if mask_former.HIDDEN_DIM % mask_former.NHEADS:
         raise ConfigError(
             f"MODEL.MASK_FORMER.HIDDEN_DIM is {mask_former.HIDDEN_DIM}, which is not a multiple of NHEADS, "

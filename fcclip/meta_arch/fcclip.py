@@ -25,7 +25,7 @@ from fcclip.meta_arch.base import OpenVocabularyModel, QueryScores, require_numb
 from fcclip.meta_arch.vocabularies import EncodedVocabulary, Vocabularies
 from fcclip.modeling.adapter_training import AdapterTraining, build_adapter_training
 from fcclip.modeling.classification import classify, geometric_ensemble, leave_to_negatives
-from fcclip.modeling.criterion import build_criterion
+from fcclip.modeling.criterion import SetCriterion, build_criterion
 from fcclip.modeling.decoded import Decoded, QueryMasks
 from fcclip.modeling.mask_adapter import build_mask_adapter
 from fcclip.text import TEMPLATES, TextClassifier, read_templates
@@ -101,7 +101,7 @@ class FCCLIP(OpenVocabularyModel):
         *,
         backbone: CLIP,
         sem_seg_head: nn.Module,
-        criterion: nn.Module,
+        criterion: SetCriterion,
         train_metadata: Any,
         test_metadata: Any,
         vocabulary_dir: str = "",
@@ -199,24 +199,25 @@ class FCCLIP(OpenVocabularyModel):
         }
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,).
-
-        Raises:
-            ValueError: CLIP's trunk is to be tuned by a system whose training is not here.
-        """
+        """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,)."""
         batch = self._batch(batched_inputs)
         targets = [_target(x, batch.tensor) for x in batched_inputs]
         text = self._with_void(self.vocabularies.train(self.device))
         if self.adapter_training is not None:
             return adapter_losses(self, self.adapter_training, batch.tensor, targets, text)
-        if self.tuned_weights:
-            return self.losses_with_tuning(batch.tensor, targets, text)
-        return self.criterion(self.sem_seg_head(self.backbone.training_features(batch.tensor), text), targets)
+        return self.training_losses(batch.tensor, targets, text)
 
-    def losses_with_tuning(self, images: Tensor, targets: list[Any], names: TextClassifier) -> dict[str, Tensor]:
-        """The losses of a system that tunes CLIP's trunk."""
-        what = f"training of {type(self).__name__} is not written yet"
-        raise ValueError(f"{what}; it can only be evaluated; train FC-CLIP or MAFT+ (docs/family.md)")
+    def training_losses(
+        self, images: Tensor, targets: list[dict[str, Tensor]], names: TextClassifier
+    ) -> dict[str, Tensor]:
+        """The weighted losses where there is no adapter to be trained.
+
+        Args:
+            images: (B, 3, H, W), normalised and padded.
+            targets: per image {"labels": (n,) int64, "masks": (n, H, W)}.
+            names: of the classes and, last, "none of these".
+        """
+        return self.criterion(self.sem_seg_head(self.backbone.training_features(images), names), targets)
 
     def encode(self, batched_inputs: list[dict[str, Any]], only: EncodedVocabulary | None = None) -> list[EncodedImage]:
         """Decode a batch into the masks of each image; see `OpenVocabularyModel.encode`."""

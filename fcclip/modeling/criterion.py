@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,23 @@ from torch import Tensor, nn
 
 from fcclip.modeling.matcher import HungarianMatcher, Match, Targets
 from fcclip.modeling.points import PointDraws, PointSampler, sample_logits, sample_masks
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The supervised outputs of a step, each matched with the ground truth.
+
+    Attributes:
+        layers: the outputs, the last layer's first.
+        truth: the joined ground truth.
+        matches: of each output.
+        draws: what is random in the losses of each output.
+    """
+
+    layers: Sequence[Mapping[str, Any]]
+    truth: Targets
+    matches: Sequence[Match]
+    draws: Sequence[PointDraws]
 
 
 class SetCriterion(nn.Module):
@@ -53,14 +71,15 @@ class SetCriterion(nn.Module):
         self.register_buffer("empty_weight", empty_weight)
 
     def forward(self, outputs: Mapping[str, Any], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Compute the weighted losses.
+        """The weighted losses: `losses` of what `match` gives for the same arguments."""
+        return self.losses(self.match(outputs, targets))
+
+    def match(self, outputs: Mapping[str, Any], targets: Sequence[Mapping[str, Tensor]]) -> Assignment:
+        """Match the outputs with the ground truth.
 
         Args:
             outputs: "pred_logits" (B, Q, C + 1), "pred_masks" (B, Q, h, w), "aux_outputs": list of the same.
             targets: per image {"labels": (n,) int64, "masks": (n, H, W)}; n may be 0.
-
-        Returns:
-            Scalars loss_ce, loss_mask, loss_dice, then the same with suffix _0, _1, ... of the auxiliary outputs.
 
         Raises:
             ValueError: the model tells apart another number of classes.
@@ -80,10 +99,19 @@ class SetCriterion(nn.Module):
         # published code, and the matchings of all layers can share one copy to the CPU.
         draws = [self.sampler.draw(num_images, num_matched, truth.masks.device) for _ in layers]
         matches = self.matcher(layers, truth, [draw.matching for draw in draws])
-        normaliser = _mean_over_processes(len(truth.labels), truth.masks.device)
+        return Assignment(layers, truth, matches, draws)
 
+    def losses(self, assignment: Assignment) -> dict[str, Tensor]:
+        """The weighted losses.
+
+        Returns:
+            Scalars loss_ce, loss_mask, loss_dice, then the same with suffix _0, _1, ... of the auxiliary outputs.
+        """
+        truth = assignment.truth
+        normaliser = _mean_over_processes(len(truth.labels), truth.masks.device)
         losses: dict[str, Tensor] = {}
-        for index, (layer, match, draw) in enumerate(zip(layers, matches, draws, strict=True)):
+        matched = zip(assignment.layers, assignment.matches, assignment.draws, strict=True)
+        for index, (layer, match, draw) in enumerate(matched):
             suffix = f"_{index - 1}" if index else ""
             layer_losses = {
                 "loss_ce": self._class_loss(layer["pred_logits"], match, truth),

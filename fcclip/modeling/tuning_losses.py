@@ -1,4 +1,4 @@
-"""Losses with which MAFT+ fine-tunes the image tower of CLIP."""
+"""Losses with which MAFT+ and OVRCOAT fine-tune the image tower of CLIP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from fcclip.modeling.matcher import Match
 
 OVERLAP_EPSILON = 1e-7
 STRETCH_EPSILON = 1e-8
@@ -81,3 +83,36 @@ def _sums(features: Tensor, window: int) -> Tensor:
     """Sums over rows and over columns of the pooled features: (B, C, both, one after the other)."""
     pooled = F.avg_pool2d(features, window, stride=window)
     return torch.cat([pooled.sum(dim=-2), pooled.sum(dim=-1)], dim=-1)
+
+
+def matched_cross_entropy(class_logits: Tensor, match: Match, labels: Tensor) -> Tensor:
+    """Cross entropy of what CLIP says of matched queries; 0 without any.
+
+    As released, probabilities enter it in the place of logits, so that they go through a softmax twice.
+
+    Args:
+        class_logits: (B, Q, C) of CLIP, without void.
+        match: queries and their masks of the ground truth.
+        labels: (T,) classes of the ground truth.
+
+    Source: Kormushev et al., OVRCOAT, CVPR 2026, released code.
+    """
+    probabilities = class_logits.softmax(dim=-1)[match.image, match.query]
+    total = F.cross_entropy(probabilities, labels[match.target], reduction="sum")
+    return total / max(len(match.query), 1)
+
+
+def gram_loss(features: Tensor, frozen: Tensor) -> Tensor:
+    """Mean squared difference of the cosines between channels, of the tuned tower and of the frozen one.
+
+    Args:
+        features, frozen: (B, C, h, w).
+
+    Source: as `matched_cross_entropy`.
+    """
+    ours, theirs = (F.normalize(x.flatten(2), dim=-1) for x in (features, frozen))
+    return F.mse_loss(ours @ ours.mT, theirs @ theirs.mT)
+
+
+# What compares the dense features (B, C, h, w) of the tuned tower and of the frozen one, by published name.
+TEACHER_LOSSES = {"rc_loss": compensation_loss, "dist_loss": gram_loss}

@@ -93,6 +93,18 @@ def test_missing_weights_do_not_blame_the_clip(tmp_path):
         check("--dry-run", "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", str(tmp_path / "tyop.pth"), config=SMALL)
 
 
+def test_the_mask_generator_that_ovrcoat_begins_with_must_be_there(tmp_path):
+    small = str(REPOSITORY / "fcclip" / "assets" / "panoshapes" / "fcclip_small.safetensors")
+    begin = ["--dry-run", "MODEL.DEVICE", "cpu", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS", small]
+    begin += ["MODEL.META_ARCHITECTURE", "OVRCOAT", "MODEL.OVRCOAT.SEM_SEG_WEIGHTS"]
+    gone = str(tmp_path / "gone.pth")
+    with pytest.raises(FileNotFoundError, match=r"no mask generator .*gone\.pth to begin with .*; set TRAIN\.USE_PRE"):
+        check(*begin, gone, config=SMALL)
+    check(*begin, "zoo:panoshapes", config=SMALL)
+    check(*begin, gone, "TRAIN.USE_PRETRAINED_SEG_HEAD_WEIGHTS", "False", config=SMALL)
+    check(*begin, gone, "MODEL.WEIGHTS", small, config=SMALL)
+
+
 @pytest.mark.parametrize("trace", ["last_checkpoint", "model_0000004.pth", "metrics.json"])
 def test_a_folder_with_a_training_is_not_used_for_another_one(tmp_path, trace):
     (tmp_path / trace).write_text("")

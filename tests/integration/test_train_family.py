@@ -1,8 +1,9 @@
-"""Training of a mask adapter, in both phases, and of MAFT+ through train_net.py."""
+"""Training of a mask adapter, in both phases, of MAFT+ and of OVRCOAT through train_net.py."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,20 @@ ADAPTER = {
 MAFT = {"MODEL__META_ARCHITECTURE": "MAFT_Plus", "MODEL__cdt_params": [32, 4], "MODEL__rc_weights": 0.1}
 
 
-def run(folder: Path, weights: Path | str, **options: Any) -> dict[str, Tensor]:
+OVRCOAT = {
+    "MODEL__META_ARCHITECTURE": "OVRCOAT",
+    "MODEL__BACKBONE__FREEZE": False,
+    "MODEL__OVRCOAT__RC_WEIGHTS": 0.1,
+    "TRAIN__LOSSES": ["oov_ce", "masks", "labels"],
+}
+
+
+def run(folder: Path, weights: Path | str, flags: Sequence[str] = (), **options: Any) -> dict[str, Tensor]:
     """Train for two steps; what the checkpoint holds."""
-    cfg = training_cfg(folder, **SETTINGS, **options)
+    cfg = training_cfg(folder, **{**SETTINGS, **options})
     path = folder / "config.yaml"
     path.write_text(cfg.dump())
-    command = [sys.executable, "train_net.py", "--config-file", str(path), "MODEL.WEIGHTS", str(weights)]
+    command = [sys.executable, "train_net.py", "--config-file", str(path), *flags, "MODEL.WEIGHTS", str(weights)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return read_checkpoint(folder / "output" / "model_final.pth")["model"]
@@ -83,3 +92,22 @@ def test_maft_plus_begins_with_clip_and_its_checkpoint_holds_what_it_tuned(tmp_p
     assert load_weights(model, tmp_path / "output" / "model_final.pth").missing == ()
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name for name in trained if name.startswith(CLIP_PREFIX)} <= stored.keys()
+
+
+def test_ovrcoat_begins_with_the_mask_generator_of_fcclip_and_goes_on_where_it_was(mask_generator, tmp_path):
+    options = {**OVRCOAT, "MODEL__OVRCOAT__SEM_SEG_WEIGHTS": str(mask_generator), "SOLVER__CHECKPOINT_PERIOD": 1}
+    stored = run(tmp_path, "", **options)
+    assert {"loss_oov_ce", "rc_loss", "dist_loss", "loss_ce", "loss_mask", "loss_dice"} <= losses(tmp_path)
+    start = read_checkpoint(mask_generator)["model"]
+    moved = max(
+        (stored[name] - tensor).abs().max() for name, tensor in start.items() if name.startswith("sem_seg_head")
+    )
+    assert 0 < moved < 0.01
+
+    model = build_model(training_cfg(tmp_path / "again", **SETTINGS, **OVRCOAT))
+    assert load_weights(model, tmp_path / "output" / "model_final.pth").missing == ()
+    assert stored.keys() == model.state_dict().keys(), "the teacher is not stored"
+
+    (tmp_path / "output" / "last_checkpoint").write_text("model_0000000.pth")
+    again = run(tmp_path, "", ["--resume"], **options)
+    assert all(torch.equal(stored[name], tensor) for name, tensor in again.items())

@@ -219,8 +219,3 @@ def test_void_queries_are_not_shown_to_the_adapter_where_only_panoptic_results_a
     assert torch.equal(answers[0]["panoptic_seg"][0], answers[1]["panoptic_seg"][0])
     assert answers[0]["panoptic_seg"][1] == answers[1]["panoptic_seg"][1] != []
     assert answers[0]["panoptic_scores"] == pytest.approx(answers[1]["panoptic_scores"])
-
-
-def test_losses_of_fcclip_do_not_tune_a_trunk() -> None:
-    with pytest.raises(ValueError, match="training of OVRCOAT is not written yet; .* train FC-CLIP or MAFT"):
-        tiny_model(MODEL__META_ARCHITECTURE="OVRCOAT").train()([{"image": image(), "instances": targets()}])

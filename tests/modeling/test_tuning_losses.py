@@ -1,11 +1,14 @@
-"""The losses of MAFT+ against plain writings of their formulas."""
+"""The losses of MAFT+ and OVRCOAT against plain writings of their formulas."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from fcclip.modeling.matcher import Match
 from fcclip.modeling.tuning_losses import (
     compensation_loss,
+    gram_loss,
+    matched_cross_entropy,
     ranking_loss,
     soft_overlap,
 )
@@ -51,3 +54,21 @@ def test_compensation_loss(size):
     expected = F.smooth_l1_loss(sums(ours), sums(theirs))
     torch.testing.assert_close(compensation_loss(a, b), expected)
     assert compensation_loss(a, a) == 0
+
+
+def test_probabilities_of_matched_queries_go_through_a_softmax_twice():
+    class_logits = torch.tensor([[[2.0, 0.0], [0.0, 5.0], [1.0, 1.0]]])
+    match = Match(torch.tensor([0, 0]), torch.tensor([1, 0]), torch.tensor([0, 1]))
+    labels = torch.tensor([1, 0])
+    probabilities = class_logits[0].softmax(-1)
+    expected = -(probabilities[1].log_softmax(-1)[1] + probabilities[0].log_softmax(-1)[0]) / 2
+    torch.testing.assert_close(matched_cross_entropy(class_logits, match, labels), expected)
+    nothing = torch.zeros(0, dtype=torch.long)
+    assert matched_cross_entropy(class_logits, Match(nothing, nothing, nothing), nothing) == 0
+
+
+def test_gram_loss_compares_cosines_of_channels():
+    a = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+    b = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]]])
+    assert gram_loss(a, b).item() == pytest.approx(0.5)
+    assert gram_loss(a, 3 * a).item() == pytest.approx(0, abs=1e-12)

@@ -63,9 +63,12 @@ def family_cfg(reference: dict[str, Any]) -> Any:
         cfg.MODEL.MASK_ADAPTER.MASK_THRESHOLD = values["mask_threshold"]
     if "maft" in system:
         cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.cdt_params = "MAFT_Plus", [reference["dim"], 8]
+        cfg.MODEL.rc_weights = values["rc_weights"]
     if system == "ovrcoat":
         cfg.MODEL.META_ARCHITECTURE = "OVRCOAT"
         cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT = values["clip_trust_weight"]
+        cfg.MODEL.BACKBONE.FREEZE, cfg.TRAIN.LOSSES = False, ["oov_ce"]
+        cfg.MODEL.OVRCOAT.CE_WEIGHT, cfg.MODEL.OVRCOAT.DIST_WEIGHT, cfg.MODEL.OVRCOAT.RC_WEIGHTS = 0.1, 0.02, 0.1
     return cfg
 
 
