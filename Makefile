@@ -64,7 +64,7 @@ test-lowest:  ## run the tests with the lowest versions that pyproject.toml allo
 	test -x $(LOWEST)/bin/python || $(LOWEST_PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python tools/requirements.py --lowest > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet 'pip>=22.3' 'setuptools>=77' wheel
-	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable '.[test]'
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable '.[lowest]'
 	$(LOWEST)/bin/python tools/install_detectron2.py
 	$(LOWEST)/bin/python -m pip check
 	$(LOWEST)/bin/python -m pytest -n auto --maxprocesses 8
