@@ -386,4 +386,5 @@ def dtype_of_key(key: str, name: str) -> torch.dtype:
     """
     if name not in DTYPE_NAMES:
         raise ValueError(f'{key} is "{name}"; choose one of {", ".join(DTYPE_NAMES)}')
-    return getattr(torch, name)
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

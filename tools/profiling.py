@@ -147,7 +147,7 @@ class Counter(TorchDispatchMode):
     """FLOPs by part, and the bytes that a part has to move once: tensors that it reads and that it leaves behind."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.parts: dict[str, Part] = defaultdict(Part)
         self._calls: list[tuple[Part, Traffic]] = []
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 
 from fcclip.batch.listing import list_source
 from fcclip.batch.manifest import claim, counted_parts, fingerprint, write_manifest
@@ -17,7 +18,6 @@ from fcclip.batch.progress import Progress
 from fcclip.batch.store import Store
 from fcclip.batch.worker import ModelParcel, Receipt, Settings, Worker
 from fcclip.batch.writing import PANOPTIC
-from fcclip.config import CfgNode
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary

@@ -6,11 +6,12 @@ import hashlib
 from collections import Counter
 from typing import Any
 
+from detectron2.config import CfgNode
+
 from fcclip.batch.parts import Part, cover, list_parts, parts_by_shard, read_notes
 from fcclip.batch.plan import SUMMARY, Plan
 from fcclip.batch.store import Store
 from fcclip.batch.writing import Output
-from fcclip.config import CfgNode
 from fcclip.evaluation.origin import file_sha256, installed_versions
 from fcclip.vocabulary import Vocabulary
 

@@ -116,7 +116,8 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """A file for reading at any place of it."""
-        return self.fs.open(self.path(name), "rb")
+        file: IO[bytes] = self.fs.open(self.path(name), "rb")
+        return file
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """Names of the files in a folder that begin with `prefix`, sorted; none where there is no folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers import Mlp
+from timm.layers.mlp import Mlp
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from fcclip.data.check import check_dataset
 from fcclip.data.datasets.registry import dataset_root
 from fcclip.data.get import fetch_and_unpack, is_placed, missing_archives, prepare
 from fcclip.data.prepare.cli import default_workers, summary
 from fcclip.data.prepare.jobs import Options
 from fcclip.data.public_datasets import PublicDataset, public_datasets
+from fcclip.data.validation.report import check_dataset
 from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.files.transfer import readable_size
 from fcclip.flags import whole_number

@@ -16,8 +16,9 @@ from fcclip.commands.folder import identity_of
 from fcclip.drawing.window import Window
 from fcclip.files.atomic import write_json
 from fcclip.formats.writer import Writer
+from fcclip.inference.batching import OnError
 from fcclip.segmentation import Segmentation
-from fcclip.segmenter import OnError, Segmenter
+from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 
 FAILURES = (OSError, ValueError, MemoryError, torch.cuda.OutOfMemoryError)  # of one image; the others go on

@@ -66,7 +66,8 @@ class TrainingCheckpointer(Checkpointer):
         """
         if resume and self.has_checkpoint() and path and holds_prefix(path, CLIP_PREFIX):
             load_weights(self.model, path)
-        return super().resume_or_load(path, resume=resume)
+        rest: dict[str, Any] = super().resume_or_load(path, resume=resume)
+        return rest
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict[str, Any]:
         """Load a checkpoint.
@@ -135,7 +136,7 @@ def _write_synced(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 def _frozen_clip(model: nn.Module) -> nn.Module | None:
     """The model's CLIP if nothing in it is trained, or was in an earlier training."""
-    clip = getattr(getattr(model, "backbone", None), "clip_model", None)
+    clip: nn.Module | None = getattr(getattr(model, "backbone", None), "clip_model", None)
     tuned: tuple[str, ...] = getattr(model, "tuned_weights", ())
     if clip is None or tuned or any(parameter.requires_grad for parameter in clip.parameters()):
         return None

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from detectron2.utils import comm
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def launch(
     first = ProcessRank(machine_rank * num_gpus, world_size, 0, num_gpus, dist_url)
     if machine_rank == 0:
         require_free_port(dist_url)
-    processes: Any = torch.multiprocessing.spawn(_spawned, (first, on_gpu, main, args), nprocs=num_gpus, join=False)
+    processes: Any = spawn(_spawned, (first, on_gpu, main, args), nprocs=num_gpus, join=False)
     try:
         while not processes.join():
             continue

@@ -147,8 +147,9 @@ def build_train_loader(cfg: CfgNode) -> TrainLoader:
 
 def images_per_forward(cfg: CfgNode) -> int:
     """Images of one process's forward pass: IMS_PER_BATCH is shared by processes and accumulation steps."""
-    processes, steps = comm.get_world_size(), cfg.SOLVER.ACCUMULATION_STEPS
-    images, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, processes * steps)
+    processes: int = comm.get_world_size()
+    steps: int = cfg.SOLVER.ACCUMULATION_STEPS
+    images, rest = divmod(int(cfg.SOLVER.IMS_PER_BATCH), processes * steps)
     if rest or images < 1:
         raise ValueError(
             f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} cannot be divided among {processes} processes x "

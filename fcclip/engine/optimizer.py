@@ -61,7 +61,8 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
             if parameter.requires_grad and parameter not in seen:
                 seen.add(parameter)
                 single.append({"params": [parameter], **_settings(cfg, module_name, module, name)})
-    return reduce_param_groups(single)
+    groups: list[dict[str, Any]] = reduce_param_groups(single)
+    return groups
 
 
 def clip_gradients(cfg: CfgNode, parameters: Iterable[Tensor]) -> Tensor | None:

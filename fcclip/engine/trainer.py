@@ -81,7 +81,7 @@ class Trainer(TrainerBase):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        model = build_model(cfg)
+        model: nn.Module = build_model(cfg)
         logger.info("%s: %s", cfg.MODEL.META_ARCHITECTURE, describe_parameters(model))
         return model
 

@@ -16,7 +16,6 @@ from detectron2.data import MetadataCatalog
 from fcclip.data.datasets.video_layouts import read_youtube_vis_json
 from fcclip.evaluation.base import ImageEvaluator, ImageStatistics, Results
 from fcclip.evaluation.classes import display_names
-from fcclip.evaluation.detections import encode_mask
 from fcclip.evaluation.metrics.histogram import PairCounts, count_pairs
 from fcclip.evaluation.metrics.panoptic_quality import PanopticInputError
 from fcclip.evaluation.metrics.semantic import CONVENTIONS, class_scores, semantic_metrics
@@ -27,6 +26,7 @@ from fcclip.evaluation.video_files import MEANINGS, VideoScores
 from fcclip.files.atomic import write_json
 from fcclip.files.images import read_label_map
 from fcclip.files.panoptic import measure_segments, read_panoptic_png, write_panoptic_png
+from fcclip.files.rle import encode_mask
 from fcclip.files.video_panoptic import VideoFrame, write_video_panoptic_json
 
 logger = logging.getLogger(__name__)

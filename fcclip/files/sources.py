@@ -86,7 +86,7 @@ class HubSource:
         return hf_hub_url(self.repository, self.file, revision=self.revision, endpoint=_endpoint())
 
     def fetch(self, partial: Path) -> Expected:
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         headers = build_hf_headers()
         found = persist(lambda: _ask_hub(self.address))

@@ -33,7 +33,7 @@ def published_vocabularies() -> Path:
         DownloadError: a file could not be fetched, or is not the published one; the message says what to do.
     """
     published = description()
-    folder = cache_directory() / "published_vocabularies" / published["commit"][:12]
+    folder: Path = cache_directory() / "published_vocabularies" / published["commit"][:12]
     for name, digest in published["sha256"].items():
         address = f"{published['raw']}/{published['commit']}/{published['folder']}/{name}"
         path = download(folder / name, [WebSource(address)], Expected(digest=f"sha256:{digest}"))

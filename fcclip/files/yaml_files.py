@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -79,9 +79,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"is nested more than {MAX_DEPTH} deep", problem_mark=self.peek_event().start_mark
-            )
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"is nested more than {MAX_DEPTH} deep", problem_mark=mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -104,11 +103,11 @@ class _Loader(yaml.SafeLoader):
         lines = [item.value for item in node.value] if isinstance(node, yaml.SequenceNode) else []
         match = _SIZES.fullmatch(lines[0].strip()) if len(lines) == 1 and isinstance(lines[0], str) else None
         if match is None:
-            return self.construct_tag(node)
+            self.construct_tag(node)
         step, size = float(match["step"]), int(match["size"])
         return [int(x * step * size) for x in range(int(match["first"]), int(match["end"]))]
 
-    def construct_tag(self, node: yaml.Node) -> Any:
+    def construct_tag(self, node: yaml.Node) -> NoReturn:
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
         raise yaml.MarkedYAMLError(
             problem=f"the tag {tag} asks for more than data, and nothing in a file is run; write the value itself",

@@ -9,8 +9,9 @@ from typing import get_args
 import numpy as np
 from scipy import ndimage
 
+from fcclip.drawing.labels import Box
 from fcclip.drawing.style import View
-from fcclip.formats.result import Box, Result
+from fcclip.formats.result import Result
 
 VIEWS: tuple[View, ...] = get_args(View)
 

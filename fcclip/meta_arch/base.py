@@ -70,7 +70,7 @@ class OpenVocabularyModel(nn.Module, ABC):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.weights = WeightState(backbone, allow_random_weights, has_head)
         self._labels_only = False
-        self.register_load_state_dict_post_hook(_after_loading)
+        self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
 
     @property
     def device(self) -> torch.device:

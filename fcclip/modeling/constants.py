@@ -43,7 +43,7 @@ def cached_constant(maxsize: int) -> Callable[[Callable[Arguments, Tensor]], Cal
 
 def is_recording() -> bool:
     """Whether a graph is being made of what runs now: compiled, traced or captured. No size may depend on values."""
-    if _is_compiling() or torch.jit.is_tracing():
+    if _is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return True
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 

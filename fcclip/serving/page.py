@@ -83,7 +83,8 @@ def build_page(sessions: Sessions, max_upload: int | None = None, queue: int | N
         queue: the most calls that wait; None for any number.
     """
     replies = Replies(sessions)
-    with gr.Blocks(title="fcclip", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as blocks:
+    blocks = gr.Blocks(title="fcclip", analytics_enabled=False, delete_cache=SWEEP, fill_width=True)
+    with blocks:
         gr.Markdown(HEAD)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):

@@ -87,7 +87,8 @@ def measure_fps(model: nn.Module, batches: Iterable[list[dict[str, Any]]], warmu
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
     """Of softmax(Q K^T) V, given as values of a traced graph: (..., L, d), (..., S, d), (..., S, e)."""
     query, key, value = (tensor.type().sizes() for tensor in inputs[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    macs: int = prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    return macs
 
 
 def _synchronize() -> None:

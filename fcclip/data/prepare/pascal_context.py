@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -146,7 +147,11 @@ def _prepare_with_detail(source: Path, options: Options) -> list[Output]:
 
 
 def _convert_masks(
-    images: dict[str, dict], get_mask: Callable[[dict], np.ndarray], target: Path, table: np.ndarray, stamp: str
+    images: dict[str, dict[str, Any]],
+    get_mask: Callable[[dict[str, Any]], np.ndarray],
+    target: Path,
+    table: np.ndarray,
+    stamp: str,
 ) -> Output:
     """Write one label map per image; in this process, as the package's index is too large to be sent to others."""
 
