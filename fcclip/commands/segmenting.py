@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode
 
 from fcclip.commands.choices import add_lists, read_model_config, read_vocabulary
 from fcclip.commands.frame_source import open_frames
