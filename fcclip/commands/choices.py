@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from detectron2.config import CfgNode
+
 from fcclip.commands.options import DEFAULT_CONFIG
-from fcclip.config import CfgNode, load_inference_cfg
+from fcclip.config import load_inference_cfg
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES, builtin_vocabulary, join_vocabularies
 from fcclip.files.folders import configs_folder
 from fcclip.files.vocabularies import PUBLISHED
