@@ -23,15 +23,18 @@ from fcclip.modeling.decoded import QueryMasks
 from fcclip.modeling.transformer_decoder import LEVELS
 from fcclip.text import TextClassifier
 
+ALL_TOKENS = 2**31  # go through the feed-forward network at once
 Size = tuple[int, int]
 Instance = tuple[int, int, float, Tensor]
 
 
 @contextmanager
 def as_published(model: FCCLIP) -> Iterator[None]:
-    """Within the block, everything behind the backbone is computed as in the published code."""
+    """Within the block, everything is computed as in the published code, the image tower by timm's own stages."""
     decoder: Any = model.sem_seg_head.predictor
     with (
+        patch("fcclip.clip.convnext.run_stage", lambda stage, x: stage(x)),
+        patch("fcclip.modeling.pixel_decoder.CPU_PIECE", ALL_TOKENS),
         patch.object(decoder, "decode", lambda levels, features: decode(decoder, levels, features, names(model))),
         patch.object(decoder, "classify", lambda embeddings, text: classify(embeddings, text, decoder.logit_scale)),
         patch("fcclip.modeling.deformable.layer.sampler", lambda backend: sample),

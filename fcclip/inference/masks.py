@@ -7,7 +7,8 @@ largest tensor of the whole system. Everything that follows works on single pixe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,44 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fcclip.inference.bands import Size, bands
+
+# Below 1e-38 numbers are subnormal, and processors take many times as long for them. The sigmoid of this logit, 9e-27,
+# is still normal when it is multiplied by the score of a class.
+LEAST_LOGIT = -60.0
+# Where a mask has this logit, or a query this score, nothing depends on what is smaller than that sigmoid.
+CERTAIN_LOGIT, CERTAIN_SCORE = -35.0, 1e-17
+GROUP = 8  # layers
+LAYERS_WORTH_GROUPING = 100
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows of upsampled masks, or of those that are chosen.
+
+    Attributes:
+        start, stop: the rows.
+        all_logits: (Q, rows, width).
+        all_probabilities: their sigmoid.
+        is_floored: whether that may be `floored_sigmoid`.
+        chosen: ascending indices of masks; None for all.
+    """
+
+    start: int
+    stop: int
+    all_logits: Tensor
+    all_probabilities: Tensor
+    is_floored: bool
+    chosen: Tensor | None = None
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(queries, rows, width)."""
+        return self.all_logits if self.chosen is None else self.all_logits.index_select(0, self.chosen)
+
+    @cached_property
+    def probability(self) -> Tensor:
+        """(queries, rows, width), not to be written to."""
+        return self.all_probabilities if self.chosen is None else self.all_probabilities.index_select(0, self.chosen)
 
 
 class BandConsumer(Protocol):
@@ -24,8 +63,8 @@ class BandConsumer(Protocol):
     def queries(self) -> Tensor | None:
         """Ascending indices of the masks it needs; None for all of them."""
 
-    def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
-        """Take rows `start` to `stop` of its masks: logits and their sigmoid, (queries, rows, width)."""
+    def update(self, band: Band) -> None:
+        """Take the next rows of its masks."""
 
     def result(self) -> Any:
         """What it has built, once it has had all rows."""
@@ -54,6 +93,12 @@ class MaskUpsampler:
         return len(self._masks)
 
     @property
+    def have_tiny(self) -> bool:
+        """Whether the sigmoid of some mask would be so small that it slows a CPU down."""
+        masks = self._masks
+        return masks.device.type == "cpu" and masks.numel() > 0 and masks.min().item() < LEAST_LOGIT
+
+    @property
     def widest(self) -> Size:
         """Height of the output, and the largest width that masks have on their way to it."""
         return self.output[0], max(self._padded[1], self.output[1])
@@ -66,9 +111,13 @@ class MaskUpsampler:
         """Rows `start` to `stop` of the upsampled masks: (Q, rows, width) logits."""
         weights = self._rows[start:stop]
         first, last = support(weights)
-        band = weights[:, first:last].to(self._masks.device) @ self._masks[:, first:last]
-        band = resize_columns(band, self._padded[1])[..., : self._image[1]]
-        return resize_columns(band, self.output[1])
+        weights, masks = weights[:, first:last].to(self._masks.device), self._masks[:, first:last]
+        if last - first < stop - start:  # columns first, as there are fewer rows before
+            return weights @ self._resize_columns(masks)
+        return self._resize_columns(weights @ masks)
+
+    def _resize_columns(self, masks: Tensor) -> Tensor:
+        return resize_columns(resize_columns(masks, self._padded[1])[..., : self._image[1]], self.output[1])
 
 
 def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_bytes: int) -> None:
@@ -82,15 +131,46 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
     needed = _union([consumer.queries for consumer in consumers])
     if needed is not None:
         masks = masks.select(needed)
-    positions = [_positions(consumer.queries, needed) for consumer in consumers]
+    positions = [_positions(consumer.queries, needed, len(masks)) for consumer in consumers]
+    has_tiny = masks.have_tiny
     for start, stop in bands(masks.widest, len(masks), chunk_bytes):
         logits = masks.band(start, stop)
-        probability = logits.sigmoid()
+        probability = floored_sigmoid(logits) if has_tiny else logits.sigmoid()
         for consumer, chosen in zip(consumers, positions, strict=True):
-            if chosen is None:
-                consumer.update(start, stop, logits, probability)
-            elif len(chosen):
-                consumer.update(start, stop, logits[chosen], probability[chosen])
+            if chosen is None or len(chosen):
+                consumer.update(Band(start, stop, logits, probability, has_tiny, chosen))
+
+
+def floored_sigmoid(logits: Tensor) -> Tensor:
+    """The sigmoid of mask logits (Q, rows, width), and of those below :data:`LEAST_LOGIT` that of it.
+
+    The exact sigmoid if at some pixel no mask reaches :data:`CERTAIN_LOGIT`, where the best one is among the smallest.
+    """
+    if logits.device.type != "cpu" or logits.amax(dim=0).min() < CERTAIN_LOGIT:
+        return logits.sigmoid()
+    return logits.clamp(min=LEAST_LOGIT).sigmoid_()
+
+
+def largest(layers: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of (n, ...) at each place, and the first of the layers that has it; n must not be 0.
+
+    On a CPU the largest of a few layers is found first, and which of them it is afterwards: comparing without indices
+    is several times as fast.
+    """
+    count = len(layers)
+    if layers.device.type != "cpu" or count < LAYERS_WORTH_GROUPING:
+        values, indices = layers.max(dim=0)  # faster than argmax
+        return values, indices
+    flat = layers.flatten(1)
+    whole = count // GROUP * GROUP
+    heads = flat[:whole].unflatten(0, (-1, GROUP)).amax(dim=1)
+    if whole < count:
+        heads = torch.cat([heads, flat[whole:].amax(dim=0, keepdim=True)])
+    values, group = heads.max(dim=0)
+    first = group * GROUP
+    members = (first + torch.arange(GROUP)[:, None]).clamp_(max=count - 1)
+    indices = first + flat.gather(0, members).max(dim=0).indices
+    return values.view(layers.shape[1:]), indices.view(layers.shape[1:])
 
 
 @lru_cache(maxsize=64)
@@ -120,8 +200,8 @@ def _union(sets: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(given).unique()
 
 
-def _positions(queries: Tensor | None, needed: Tensor | None) -> Tensor | None:
-    """Where a consumer's queries lie among the needed ones; None if they are the same."""
-    if queries is None or needed is None:
-        return queries
-    return None if len(queries) == len(needed) else torch.searchsorted(needed, queries)
+def _positions(queries: Tensor | None, needed: Tensor | None, count: int) -> Tensor | None:
+    """Where a consumer's queries lie among the `count` needed ones; None if they are the same."""
+    if queries is None or len(queries) == count:
+        return None
+    return queries if needed is None else torch.searchsorted(needed, queries)

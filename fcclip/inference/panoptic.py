@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fcclip.inference.bands import Size
+from fcclip.inference.masks import CERTAIN_SCORE, Band, largest
 from fcclip.inference.segments import PanopticSegment, merge_queries
 
 
@@ -45,12 +46,15 @@ class PanopticInference:
         self._inside = labels.new_zeros(output, dtype=torch.bool)
         self._mask_area = torch.zeros_like(self._labels)
 
-    def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
+    def update(self, band: Band) -> None:
         """See `BandConsumer`."""
+        probability = band.probability
         weighted = probability * self._scores[:, None, None]
-        best = weighted.max(dim=0).indices  # faster than argmax
-        self._winner[start:stop] = best
-        self._inside[start:stop] = probability.gather(0, best[None])[0] >= 0.5
+        most, best = largest(weighted)
+        if band.is_floored and most.min() < CERTAIN_SCORE:
+            best = largest(band.logits.sigmoid() * self._scores[:, None, None])[1]
+        self._winner[band.start : band.stop] = best
+        self._inside[band.start : band.stop] = probability.gather(0, best[None])[0] >= 0.5
         positive = torch.ge(probability, 0.5, out=weighted)  # as floats, which are summed faster than bools
         self._mask_area += positive.flatten(1).sum(dim=1).long()
 

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from fcclip.inference.bands import FLOAT_BYTES, Size, bands
-from fcclip.inference.masks import MaskUpsampler, resize_columns, resize_matrix, support
+from fcclip.inference.masks import (
+    Band,
+    MaskUpsampler,
+    floored_sigmoid,
+    largest,
+    resize_columns,
+    resize_matrix,
+    support,
+)
 
 BELOW_THRESHOLD = 1e-4  # weight of a mask in a class that it does not reach the threshold of
 
@@ -47,14 +55,15 @@ class SemanticInference:
         else:
             self._result = class_logits.new_empty((self.classes, *output), dtype=torch.float32)
 
-    def update(self, start: int, stop: int, logits: Tensor, probability: Tensor) -> None:
+    def update(self, band: Band) -> None:
         """See `BandConsumer`; afterwards `result` has those rows."""
+        start, probability = band.start, band.probability
         width = probability.shape[2]
         if not self._labels_only:  # the product goes straight to its place
-            place = self._result.flatten(1)[:, start * width : stop * width]
+            place = self._result.flatten(1)[:, start * width : band.stop * width]
             torch.mm(self._probabilities, probability.flatten(1), out=place)
             return
-        for first, last in bands((stop - start, width), self.classes, self._chunk_bytes):
+        for first, last in bands((band.stop - start, width), self.classes, self._chunk_bytes):
             self.write(start + first, start + last, self.scores(probability[:, first:last]))
 
     def result(self) -> Tensor:
@@ -68,7 +77,7 @@ class SemanticInference:
     def write(self, start: int, stop: int, scores: Tensor) -> None:
         """Put the scores (C, rows, width) of a band into the result."""
         if self._labels_only:
-            self._result[start:stop] = scores.max(dim=0).indices  # faster than argmax
+            self._result[start:stop] = largest(scores)[1]
         else:
             self._result[:, start:stop] = scores
 
@@ -100,7 +109,7 @@ def resized_semantic_inference(
     weights = resize_matrix(masks.output[0], output[0])
     for start, stop in _bands_of_both(masks, output, max(len(class_logits), inference.classes), chunk_bytes):
         first, last = support(weights[start:stop])
-        scores = inference.scores(masks.band(first, last).sigmoid_())
+        scores = inference.scores(floored_sigmoid(masks.band(first, last)))
         resized = weights[start:stop, first:last].to(scores.device) @ scores
         inference.write(start, stop, resize_columns(resized, output[1]))
     return inference.result()

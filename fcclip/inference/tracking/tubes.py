@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fcclip.inference.bands import Size, bands
-from fcclip.inference.masks import MaskUpsampler, resize_columns, resize_matrix, support
+from fcclip.inference.masks import MaskUpsampler, floored_sigmoid, largest, resize_columns, resize_matrix, support
 
 MAX_TUBES = 10  # instances, as published
 
@@ -195,7 +195,7 @@ class SemanticTubes:
         labels = torch.empty(self._size.output, dtype=torch.int64)
         for start, stop, probability in _probabilities(mask_logits, self._size, self._chunk_bytes):
             scores = self._probabilities @ probability.flatten(1)
-            labels[start:stop] = scores.max(dim=0).indices.view(probability.shape[1:]).cpu()
+            labels[start:stop] = largest(scores)[1].view(probability.shape[1:]).cpu()
         return labels
 
 
@@ -207,9 +207,9 @@ def _probabilities(mask_logits: Tensor, size: FrameSize, chunk_bytes: int) -> It
     width = max(size.padded[1], size.output[1]) * ratio
     for start, stop in bands((size.output[0], width), len(masks), chunk_bytes):
         if size.output[0] == size.image[0]:
-            rows = masks.band(start, stop).sigmoid_()
+            rows = floored_sigmoid(masks.band(start, stop))
         else:
             first, last = support(weights[start:stop])
-            probability = masks.band(first, last).sigmoid_()
+            probability = floored_sigmoid(masks.band(first, last))
             rows = weights[start:stop, first:last].to(probability.device) @ probability
         yield start, stop, resize_columns(rows, size.output[1])
