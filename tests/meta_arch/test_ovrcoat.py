@@ -8,6 +8,7 @@ from fcclip import OVRCOAT
 from fcclip.engine.optimizer import build_optimizer
 from fcclip.files.checkpoints import CLIP_PREFIX
 from fcclip.inference.instance import InstanceInference
+from fcclip.inference.masks import Band
 from tests.seeded import seed_by_name
 from tests.tiny import tiny_cfg, tiny_model
 
@@ -46,7 +47,7 @@ def test_trust_in_clip_takes_from_void_in_any_fcclip() -> None:
 def test_instances_are_scored_by_the_mean_logit_inside() -> None:
     class_logits, mask = torch.tensor([[2.0, 0.0]]), torch.tensor([[[3.0, 5.0], [-2.0, -9.0]]])
     inference = InstanceInference(class_logits, (2, 2), 1, by_logit=True)
-    inference.update(0, 2, mask, mask.sigmoid())
+    inference.update(Band(0, 2, mask, mask.sigmoid(), is_floored=False))
     expected = 4.0 * class_logits.softmax(dim=-1)[0, 0]
     torch.testing.assert_close(inference.result().scores, expected[None])
 
