@@ -86,19 +86,22 @@ class Bench:
         return model, cfg
 
     def measure(self, setting: Setting, panoptic_only: bool = False) -> Values:
-        """PQ of seen and unseen classes and their harmonic mean; unless `panoptic_only`, PQ of groups, AP and mIoU."""
+        """PQ of all, seen and unseen classes and the harmonic mean of these two; unless `panoptic_only`, also PQ of
+        groups, AP and mIoU.
+        """
         model, cfg = self.build(setting, panoptic_only)
         results = evaluate(model, cfg, self.dataset, self.output / "inference")
         panoptic = results["panoptic_seg"]
         values = {
+            "PQ": panoptic["PQ"],
             "PQ seen": panoptic["PQ_seen"],
             "PQ unseen": panoptic["PQ_unseen"],
             "harmonic": harmonic_mean(panoptic["PQ_seen"], panoptic["PQ_unseen"]),
         }
         if panoptic_only:
             return values
-        semantic = {"mIoU seen": results["sem_seg"]["mIoU_seen"], "mIoU unseen": results["sem_seg"]["mIoU_unseen"]}
-        return values | by_group(panoptic) | {"AP": results["segm"]["AP"]} | semantic
+        semantic = {name.replace("_", " "): results["sem_seg"][name] for name in ("mIoU", "mIoU_seen", "mIoU_unseen")}
+        return values | by_group(panoptic) | average_precision(results["segm"]) | semantic
 
     def seconds(self, settings: Sequence[Setting]) -> list[float]:
         """Median time of an image, the settings taking turns."""
@@ -122,6 +125,15 @@ def load(model: str, architecture: str, opts: Sequence[str]) -> tuple[Any, CfgNo
     built: Any = build_model(cfg)
     load_weights(built, found.weights)
     return built, cfg
+
+
+def average_precision(instances: Values) -> Values:
+    """AP of all things, of seen and of unseen ones."""
+    kinds = {
+        kind: [instances[f"AP-{entry.name}"] for entry in CLASSES if entry.is_thing and entry.seen is seen]
+        for kind, seen in (("AP seen", True), ("AP unseen", False))
+    }
+    return {"AP": instances["AP"]} | {kind: float(np.nanmean(values)) for kind, values in kinds.items()}
 
 
 def by_group(panoptic: Values) -> Values:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fcclip.files.additions import base_of
 from fcclip.files.packed_weights import unpack_rows
 from fcclip.files.torchscript import read_torchscript_state
 
@@ -33,7 +34,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weight file: .safetensors, a PyTorch checkpoint, or a TorchScript archive.
 
     A checkpoint may hold the weights under "model" or "state_dict"; the prefixes that DistributedDataParallel and
-    torch.compile put in front of all names are removed.
+    torch.compile put in front of all names are removed. What a file builds on (`fcclip.files.additions`) is read too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -53,7 +54,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     _check_kind(path, tensors)
     tensors = unpack_rows(_without_prefixes(tensors))
     _check_values(path, tensors)
-    return tensors
+    base = base_of(path)
+    return tensors if base is None else read_state_dict(base) | tensors
 
 
 def read_entry(path: str | Path, key: str) -> Any:
@@ -99,9 +101,12 @@ def holds_prefix(path: str | Path, prefix: str | tuple[str, ...]) -> bool:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return any(_without_prefix(key).startswith(prefix) for key in file.keys())  # noqa: SIM118, not a dict
+                if any(_without_prefix(key).startswith(prefix) for key in file.keys()):  # noqa: SIM118, not a dict
+                    return True
+            base = base_of(path)
         except (SafetensorError, OSError) as error:
             raise _damaged(path, error) from None
+        return base is not None and holds_prefix(base, prefix)
     return any(key.startswith(prefix) for key in read_state_dict(path))
 
 

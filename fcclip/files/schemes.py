@@ -13,6 +13,11 @@ def register_scheme(prefix: str, find: Callable[[str], Path]) -> None:
     _schemes[prefix] = find
 
 
+def is_name(weights: str) -> bool:
+    """Whether a text begins with a registered prefix, so that it is no path."""
+    return weights.startswith(tuple(_schemes))
+
+
 def locate_weights(weights: str | Path) -> Path:
     """The file that MODEL.WEIGHTS names: a path as it is, or whatever a registered prefix stands for."""
     for prefix, find in _schemes.items():
