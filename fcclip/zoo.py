@@ -128,7 +128,7 @@ def shipped_models() -> list[str]:
 
     Examples:
         >>> shipped_models()
-        ['cascade_clip_small', 'panoshapes', 'zegclip_small']
+        ['cascade_clip_small', 'panoshapes', 'panoshapes_mask_adapter', 'zegclip_small']
     """
     return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
 

@@ -16,6 +16,7 @@ from fcclip import Segmenter
 from fcclip.__main__ import COMMANDS
 from fcclip.commands import demo
 from fcclip.data.panoshapes.__main__ import main as render
+from fcclip.zoo import shipped_models
 from tests.tiny import REPOSITORY
 
 PAGES = sorted(
@@ -44,7 +45,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     if 'Runtime("exported")' in page.read_text(encoding="utf-8"):
         pytest.skip("runs an exported model; tests/export/test_runtime.py has one, and runs this page")
     load = Segmenter.from_pretrained
-    shipped = ("panoshapes", "zegclip_small", "cascade_clip_small")
+    shipped = shipped_models()
     monkeypatch.setattr(
         Segmenter,
         "from_pretrained",

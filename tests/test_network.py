@@ -38,7 +38,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("model", ["panoshapes", "zegclip_small"])
+@pytest.mark.parametrize("model", ["panoshapes", "panoshapes_mask_adapter", "zegclip_small"])
 def test_segmenting_with_what_comes_along_needs_no_network(tmp_path: Path, model: str) -> None:
     from fcclip.data.panoshapes.__main__ import main as render
 

@@ -43,8 +43,9 @@ Cascade-CLIP's checkpoints are on Baidu, where no program can fetch them: save t
 after they were fetched. FC-CLIP's lack the frozen CLIP, which open_clip fetches; the successors' hold a CLIP, which
 MAFT+ and OVRCOAT fine-tuned.
 
-Besides, three small models of a rendered world come with the package ([docs/panoshapes.md](docs/panoshapes.md)):
-`panoshapes`, an FC-CLIP, `zegclip_small` and `cascade_clip_small`.
+Besides, four small models of a rendered world come with the package ([docs/panoshapes.md](docs/panoshapes.md)):
+`panoshapes`, an FC-CLIP, `panoshapes_mask_adapter`, the same with a Mask-Adapter, `zegclip_small` and
+`cascade_clip_small`.
 """
 
 

@@ -23,7 +23,9 @@ def test_a_packed_model_is_found_loaded_and_the_same_in_half_precision(
     cfg = get_cfg()
     cfg.merge_from_file(str(CONFIGS / f"{pack_panoshapes.MODELS[name].name}.yaml"))
     unpacked = cfg.clone()
-    options = ["MODEL.DEVICE", "cpu", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS", ""]
+    base = pack_panoshapes.MODELS[name].builds_on
+    clip_weights = str(find_pretrained(base).weights) if base else ""
+    options = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS", clip_weights]
     cfg.merge_from_list([*options, "MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS", True])
     state = build_model(cfg).state_dict()
     clip = {key.removeprefix(CLIP_PREFIX): tensor for key, tensor in state.items() if key.startswith(CLIP_PREFIX)}
