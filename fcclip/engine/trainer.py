@@ -132,9 +132,10 @@ class Trainer(TrainerBase):
             if len(set(seen)) > 1:
                 raise RuntimeError(f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} must be on a disk that all machines share")
             resume = seen[0]
-        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not resume and (generator := mask_generator_file(self.cfg)):
             load_mask_generator(unwrapped(self.model), generator)
+        else:
+            self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         accelerate_training(unwrapped(self.model), self.cfg)
         if resume:
             self.start_iter = self.iter + 1
