@@ -32,8 +32,7 @@ INSTANCES = {
         {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 3, 8, 6], "area": 48, "iscrowd": 0,
          "segmentation": [[2, 3, 10, 3, 10, 9, 2, 9]]},
         {"id": 2, "image_id": 2, "category_id": 5, "bbox": [0, 0, 24, 12], "area": 288, "iscrowd": 0,
-         "segmentation": {"size": [SIDE, SIDE], "counts": [n for _ in range(SIDE) for n in (12, 12)][:-1] and [0,
-         *[12] * 48]}},
+         "segmentation": {"size": [SIDE, SIDE], "counts": [0, *[12] * 2 * SIDE]}},
     ],
 }  # fmt: skip
 PANOPTIC = {

@@ -31,6 +31,14 @@ TEXTS = (
     "https://example.org/x",
     "IN/text.txt",
 )
+OPTIONS = (
+    ["MODEL.NOPE", "1"],
+    ["SEED"],
+    ["INPUT.MIN_SIZE_TEST", "x"],
+    ["MODEL.DEVICE", "abacus"],
+    ["=", "="],
+    ["MODEL", "1"],
+)
 
 FROM_INSIDE = ("the program failed", "Invalid device string", "Expected one of cpu", "embedded null")
 _SENTENCE = re.compile(
@@ -40,11 +48,23 @@ _SENTENCE = re.compile(
 
 def attacks() -> Iterator[Attack]:
     for name in COMMANDS:
-        for words in (["--nope"], ["--help", "x"] if name == "nothing" else ["--debug=1"], ["", ""], ["--", "--nope"]):
-            if name not in ("doctor",):
+        if name != "doctor":
+            for words in (["--nope"], ["--debug=1"], ["", ""], ["--", "--nope"]):
                 yield _refused([name, *words])
     for words in (["nope"], [""], ["--nope"], ["-"], ["segment\n"], ["SEGMENT"], ["segment segment"], ["é"]):
         yield _refused(words)
+    yield from _texts()
+    yield from _numbers()
+    for names in WRONG:
+        yield _refused([*SEGMENT[:-1], names])
+    for output in ("IN/scene.png/x", "/proc/x", "/dev/null/x", "IN/text.txt/a.png"):
+        yield _refused([*_without("--output"), "--output", output])
+        yield _refused([*SEGMENT, "--json", output])
+    for opts in OPTIONS:
+        yield _refused([*SEGMENT, "--opts", *opts])
+
+
+def _texts() -> Iterator[Attack]:
     for text in TEXTS:
         yield _refused(["segment", text or "''", *SEGMENT[2:]])
         yield _refused(["video", text or "''", *SEGMENT[2:]])
@@ -56,6 +76,9 @@ def attacks() -> Iterator[Attack]:
         yield _refused(["check", text])
         yield _refused(["data", text])
         yield _refused(["check", "--config-file", text, "x"])
+
+
+def _numbers() -> Iterator[Attack]:
     for number in NUMBERS:
         for flag in ("--batch-size", "--confidence-threshold"):
             yield _refused([*SEGMENT, flag, number])
@@ -63,20 +86,6 @@ def attacks() -> Iterator[Attack]:
             yield _refused(["video", "IN/scene.mp4", *SEGMENT[2:], flag, number])
         for flag in ("--num-gpus", "--num-machines", "--machine-rank"):
             yield _refused(["train", "--config-file", "panoshapes/fcclip_small.yaml", flag, number])
-    for names in WRONG:
-        yield _refused([*SEGMENT[:-1], names])
-    for output in ("IN/scene.png/x", "/proc/x", "/dev/null/x", "IN/text.txt/a.png"):
-        yield _refused([*_without("--output"), "--output", output])
-        yield _refused([*SEGMENT, "--json", output])
-    for opts in (
-        ["MODEL.NOPE", "1"],
-        ["SEED"],
-        ["INPUT.MIN_SIZE_TEST", "x"],
-        ["MODEL.DEVICE", "abacus"],
-        ["=", "="],
-        ["MODEL", "1"],
-    ):
-        yield _refused([*SEGMENT, "--opts", *opts])
 
 
 def _without(flag: str) -> list[str]:

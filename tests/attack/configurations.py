@@ -11,11 +11,10 @@ import yaml
 from detectron2.config import CfgNode
 
 from fcclip.config import get_cfg, load_cfg
-from tests.attack.judge import Attack
+from tests.attack.judge import SENTINEL, Attack
 from tests.attack.mutations import bit_flips, truncations
 from tests.tiny import PUBLISHED_CONFIGS
 
-SENTINEL = Path("/tmp/fcclip_attack_was_run")
 TAGS = (
     "object/apply:os.system [touch {}]",
     "object/apply:pathlib.Path.touch [{}]",
@@ -105,8 +104,8 @@ def attacks() -> Iterator[Attack]:
         yield Attack(what, partial(_load, text=text), named="odd.yaml" if "base" not in what else "", may_pass=passes)
     published = _without_base(PUBLISHED.read_bytes())
     for what, data in (*truncations(published, 20), *bit_flips(published, 60)):
-        data = f"_BASE_: {PUBLISHED}\n".encode() + data
-        yield Attack(f"published file, {what}", partial(_load_bytes, data=data), _keeps_kinds)
+        based = f"_BASE_: {PUBLISHED}\n".encode() + data
+        yield Attack(f"published file, {what}", partial(_load_bytes, data=based), _keeps_kinds)
     for encoding in ("utf-16", "latin-1"):
         data = "OUTPUT_DIR: ä\n".encode(encoding)
         yield Attack(f"in {encoding}", partial(_load_bytes, data=data), named="odd.yaml", may_pass=False)

@@ -111,8 +111,8 @@ def _odd_files() -> Iterator[Attack]:
     yield Attack("PNG with bytes behind it", partial(_read, name="odd.png", data=png + b"more"), _is_picture, "odd.png")
     for what, make in {
         "no file": lambda path: None,
-        "folder": lambda path: path.mkdir(),
-        "pipe": lambda path: os.mkfifo(path),
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
         "link to itself": lambda path: path.symlink_to(path),
         "link to nothing": lambda path: path.symlink_to("nowhere"),
         "device": lambda path: path.symlink_to("/dev/zero"),

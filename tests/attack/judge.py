@@ -24,6 +24,7 @@ SECONDS = 10
 MEMORY_MB = 1024  # that one input may add to the process
 MEMORY_LIMIT = 12 << 30  # bytes of the process, so that an attack that succeeds does not take the machine along
 LONGEST_SENTENCE = 600
+SENTINEL = Path(tempfile.gettempdir(), "fcclip_attack_was_run")  # what programs in files make when they are run
 # How a library tells of a fault in the program, not of one in the input.
 INNER_WORDS = ("Traceback", "object has no attribute", "unexpected keyword", "not subscriptable", "Errno ")
 

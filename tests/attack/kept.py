@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -33,9 +34,6 @@ def attacks() -> Iterator[Attack]:
 
 def _caches() -> Iterator[Attack]:
     rows = {"cat": torch.arange(8.0), "dog": torch.ones(8)}
-    cache = TextCache(DIGEST, Path("/nonexistent"), width=8)
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         cache = TextCache(DIGEST, Path(folder), width=8)
         cache.add(rows)
@@ -89,20 +87,16 @@ def _knows_only_what_it_had(found: dict[str, object]) -> bool:
 
 def _stamps() -> Iterator[Attack]:
     for suffix in (".png", ".tif", ".jpg"):
-        with io.BytesIO() as buffer:
-            import tempfile
-
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, f"a{suffix}")
-                save_stamped(Image.new("RGB", (9, 7), (5, 200, 90)), path, "stamp 1")
-                data = path.read_bytes()
-            del buffer
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"a{suffix}")
+            save_stamped(Image.new("RGB", (9, 7), (5, 200, 90)), path, "stamp 1")
+            data = path.read_bytes()
         for what, changed in truncations(data, 12):
             act = partial(_is_current, name=f"a{suffix}", data=changed)
             yield Attack(f"stamped {suffix}, {what}", act, lambda found: found is False)
         for what, changed in bit_flips(data, 20):
             act = partial(_is_current, name=f"a{suffix}", data=changed)
-            yield Attack(f"stamped {suffix}, {what}", act, lambda found: found in (True, False))
+            yield Attack(f"stamped {suffix}, {what}", act)
 
 
 def _is_current(folder: Path, name: str, data: bytes) -> bool:
@@ -112,13 +106,13 @@ def _is_current(folder: Path, name: str, data: bytes) -> bool:
 
 def _archives() -> Iterator[Attack]:
     files = {"set/a.txt": b"one" * 50, "set/b/c.txt": b"two" * 50}
-    for name, data in {"odd.zip": _zip(files), "odd.tar": _tar(files), "odd.tar.gz": _tar(files, "gz")}.items():
-        yield Attack(f"{name}, whole", partial(_unpack, name=name, data=data), partial(_has, files=files), name)
+    for name, data in {"odd.zip": zip_of(files), "odd.tar": _tar(files), "odd.tar.gz": _tar(files, "gz")}.items():
+        yield Attack(f"{name}, whole", partial(_unpack, name=name, data=data), lambda found: found == files, name)
         for what, changed in (*truncations(data, 15), *bit_flips(data, 30), *splices(data, 10)):
-            yield Attack(f"{name}, {what}", partial(_unpack, name=name, data=changed), _stays_inside, name)
+            yield Attack(f"{name}, {what}", partial(_unpack, name=name, data=changed), named=name)
     for inside in ("../x", "/x", "a/../../x", "C:\\x", "..\\x", "a\0b", "x" * 300, "a//../../../x"):
-        for name, data in {"odd.zip": _zip({inside: b"x"}), "odd.tar": _tar({inside: b"x"})}.items():
-            yield Attack(f"{inside[:20]!r} in {name}", partial(_unpack, name=name, data=data), _stays_inside, name)
+        for name, data in {"odd.zip": zip_of({inside: b"x"}), "odd.tar": _tar({inside: b"x"})}.items():
+            yield Attack(f"{inside[:20]!r} in {name}", partial(_unpack, name=name, data=data), named=name)
     for kind, what in (
         (tarfile.SYMTYPE, "link"),
         (tarfile.LNKTYPE, "hard link"),
@@ -133,7 +127,7 @@ def _archives() -> Iterator[Attack]:
     yield Attack("a zip that says it has a terabyte", bomb, named="", may_pass=False)
 
 
-def _zip(files: dict[str, bytes]) -> bytes:
+def zip_of(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
@@ -142,7 +136,7 @@ def _zip(files: dict[str, bytes]) -> bytes:
 
 
 def _lying_zip() -> bytes:
-    data = bytearray(_zip({"x": b"x" * 100}))
+    data = bytearray(zip_of({"x": b"x" * 100}))
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):  # the size of the unpacked file
         place = data.index(signature) + offset
         data[place : place + 4] = (0xFFFFFFF0).to_bytes(4, "little")
@@ -181,11 +175,3 @@ def _unpack(folder: Path, name: str, data: bytes) -> Unpacked:
         for path in (folder / "out").rglob("*")
         if path.is_file()
     }
-
-
-def _has(found: Unpacked, files: Unpacked) -> bool:
-    return found == files
-
-
-def _stays_inside(found: Unpacked) -> bool:
-    return not any(name.startswith("..") for name in found)

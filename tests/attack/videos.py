@@ -46,7 +46,7 @@ def attacks() -> Iterator[Attack]:
             f"a header of {count} frames", partial(_read, name="odd.avi", data=bytes(avi)), _is_bounded, "odd.avi"
         )
     yield Attack("no file", lambda folder: _frames_of(folder / "odd.mp4"), named="odd.mp4", may_pass=False)
-    yield Attack("a folder", lambda folder: _frames_of(folder), may_pass=False)
+    yield Attack("a folder", _frames_of, may_pass=False)
     yield Attack("a device", lambda folder: _frames_of(Path("/dev/zero")), named="/dev/zero", may_pass=False)
 
 

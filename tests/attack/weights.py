@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fcclip.files.checkpoints import read_state_dict
-from tests.attack.judge import Attack
+from tests.attack.judge import SENTINEL, Attack
+from tests.attack.kept import zip_of
 from tests.attack.mutations import bit_flips, odd_documents, splices, truncations
 
-SENTINEL = Path("/tmp/fcclip_attack_was_run")
 STATE = {"head.weight": torch.arange(12.0).view(3, 4), "head.bias": torch.ones(3), "steps": torch.tensor(7)}
 
 
@@ -40,9 +39,9 @@ def attacks() -> Iterator[Attack]:
     plain, zipped, legacy = save(STATE), _saved(STATE), _saved(STATE, _use_new_zipfile_serialization=False)
     header = 8 + struct.unpack("<Q", plain[:8])[0]
     for what, data in (*truncations(plain, 20), *bit_flips(plain, 120, end=header), *splices(plain[:header], 20)):
-        data = data if len(data) >= header or "cut" in what else data + plain[header:]
+        whole = data if len(data) >= header or "cut" in what else data + plain[header:]
         yield Attack(
-            f"safetensors, {what}", partial(_read, name="odd.safetensors", data=data), _is_plain, "odd.safetensors"
+            f"safetensors, {what}", partial(_read, name="odd.safetensors", data=whole), _is_plain, "odd.safetensors"
         )
     for form, data in (("zip", zipped), ("legacy", legacy)):
         for what, cut in truncations(data, 30):
@@ -117,12 +116,12 @@ def _contents() -> Iterator[Attack]:
     others = {
         "nothing": b"", "a web page": b"<html>rate limited</html>",
         "pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
-        "an empty zip": _zip({}), "a zip of texts": _zip({"a.txt": b"x"}),
-        "a zip with odd names": _zip({"../../x/data.pkl": b"\x80\x02}q\x00."}),
-        "a zip bomb": _zip({"archive/data.pkl": bytes(50 << 20)}), "zeros": bytes(5000),
+        "an empty zip": zip_of({}), "a zip of texts": zip_of({"a.txt": b"x"}),
+        "a zip with odd names": zip_of({"../../x/data.pkl": b"\x80\x02}q\x00."}),
+        "a zip bomb": zip_of({"archive/data.pkl": bytes(50 << 20)}), "zeros": bytes(5000),
         "NumPy": b"\x93NUMPY\x01\x00v\x00" + bytes(80),
         "gzip": b"\x1f\x8b\x08\x00" + bytes(50), "JSON": b'{"a": 1}',
-        "TorchScript without code": _zip({"a/constants.pkl": b"", "a/data.pkl": b""}),
+        "TorchScript without code": zip_of({"a/constants.pkl": b"", "a/data.pkl": b""}),
         "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
     }  # fmt: skip
     for what, data in others.items():
@@ -139,14 +138,6 @@ def _contents() -> Iterator[Attack]:
             lambda folder, path=path: read_state_dict(folder / path if path != "https://example.org/a.pth" else path),
             may_pass=False,
         )
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
 
 
 def _programs() -> Iterator[Attack]:

@@ -100,8 +100,7 @@ def _are_clean(vocabulary: Vocabulary) -> bool:
         len(vocabulary) > 0
         and all(name and name == name.strip() for name in names)
         and not kinds & {"Cc", "Cs"}
-        and len({unicodedata.normalize("NFKC", name).casefold() for name in vocabulary.names})
-        == len({*vocabulary.names, *()})
+        and len({unicodedata.normalize("NFKC", name).casefold() for name in vocabulary.names}) == len(vocabulary.names)
         and not any(mark in name for name in vocabulary.names for mark in ";,\n\u200b\u202e\ufeff")
     )
 
@@ -145,6 +144,6 @@ def _files() -> Iterator[Attack]:
         "17 MiB", partial(_read, name="names.txt", data=b"a,b\n" * (17 << 18)), named="names.txt", may_pass=False
     )
     yield Attack("no file", lambda folder: read_names(folder / "names.txt"), named="names.txt", may_pass=False)
-    yield Attack("folder", lambda folder: read_names(folder), may_pass=False)
+    yield Attack("folder", read_names, may_pass=False)
     yield Attack("NUL in the path", lambda folder: read_names("a\0b"), may_pass=False)
     yield Attack("device", lambda folder: read_names("/dev/zero"), named="/dev/zero", may_pass=False)
