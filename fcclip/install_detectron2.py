@@ -90,8 +90,10 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "detectron2/model_zoo/model_zoo.py": [
         ("import pkg_resources\n", "from importlib.resources import files\n"),
         (
-            'pkg_resources.resource_filename(\n        "detectron2.model_zoo", '
-            'os.path.join("configs", config_path)\n    )',
+            (
+                'pkg_resources.resource_filename(\n        "detectron2.model_zoo", '
+                'os.path.join("configs", config_path)\n    )'
+            ),
             'str(files("detectron2.model_zoo").joinpath("configs", config_path))',
         ),
     ],
@@ -108,7 +110,7 @@ def find_detectron2() -> str | None:
     if spec is None or not spec.origin:
         return None
     code = "import detectron2; print(detectron2.__version__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         if reason.startswith("ModuleNotFoundError") and "detectron2" not in reason:
@@ -124,7 +126,7 @@ def find_detectron2() -> str | None:
 
 
 def run_pip(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise InstallError(f"'pip {arguments[0]}' failed:\n{_cause(done.stdout + done.stderr)}")
 

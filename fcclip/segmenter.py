@@ -417,7 +417,7 @@ class Segmenter:
             else:
                 pictures = self._pictures.encode([item for item in items if isinstance(item, np.ndarray)], wanted)
             return [self._pictures.answer(picture, wanted, self.instance_threshold) for picture in pictures]
-        except Exception as error:  # whatever the network or the memory says of one picture, the others go on
+        except Exception as error:  # noqa: BLE001 - whatever the network or the memory says of one picture, the others go on
             if len(items) == 1:
                 return [Failure(error)]
         return [self._predict_batch([item], wanted)[0] for item in items]
@@ -432,5 +432,5 @@ def _to_item(image: ImageLike | EncodedPicture | Failure) -> _Item:
         return image
     try:
         return to_rgb(image)
-    except Exception as error:  # of one picture; the others go on
+    except Exception as error:  # noqa: BLE001 - of one picture; the others go on
         return Failure(error)

@@ -11,7 +11,7 @@ PAGE = (REPOSITORY / "docs" / "video.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs():
-    [block] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    [block] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict = {}
     exec(block, names)
     assert len(names["found"]) > 0
@@ -20,7 +20,7 @@ def test_the_python_example_runs():
 
 
 def test_flags_and_keys_exist():
-    rows = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.M)
+    rows = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)
     flags = [flag for flag in rows if flag not in ("--video-input", "--webcam")]
     assert {"--no-tracks", "--look-ahead", "--every", "--save-tracks", "--json", "--resume", "--whole"} == set(flags)
     parse_arguments(

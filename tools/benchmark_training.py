@@ -87,7 +87,7 @@ class TrainingStep:
         text = TextClassifier.build(torch.nn.functional.normalize(rows, dim=-1), classes)
         vocabularies = self.model.vocabularies
         trained = EncodedVocabulary(vocabularies.train_vocabulary, text, torch.ones(len(text), dtype=torch.bool))
-        vocabularies.train = lambda device: trained.to(device)
+        vocabularies.train = trained.to
         accelerate_training(self.model, cfg)
         self.optimizer, self.precision = build_optimizer(cfg, self.model), Precision(cfg)
 

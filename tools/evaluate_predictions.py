@@ -122,7 +122,7 @@ def _video_table(report: dict[str, Any]) -> str:
     return "\n".join([heading, tabulate(rows, disable_numparse=True), *notes, *report["notes"]])
 
 
-def _text(value: float | int | None) -> str:
+def _text(value: float | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"

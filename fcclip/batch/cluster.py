@@ -142,4 +142,5 @@ def _quieten() -> None:
 
 def _short_folder() -> str | None:
     """Where sockets have a name that is short enough; None for the usual place."""
-    return None if len(tempfile.gettempdir()) < 20 else "/tmp" if Path("/tmp").is_dir() else None
+    short = Path("/tmp")  # noqa: S108 - Ray makes a folder of its own in it
+    return str(short) if len(tempfile.gettempdir()) >= 20 and short.is_dir() else None

@@ -97,7 +97,7 @@ class ModelParcel:
             segmenter = Segmenter.from_cfg(cfg)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return segmenter, pickle.loads(self.classes).to(segmenter.model.device)
+        return segmenter, pickle.loads(self.classes).to(segmenter.model.device)  # noqa: S301 - of our own process
 
 
 @dataclass
@@ -237,7 +237,7 @@ class Worker:
         def read(item: Item) -> np.ndarray | Failure:
             try:
                 return self._reader.image(item)
-            except Exception as error:  # whose kind decides later whether the others go on
+            except Exception as error:  # noqa: BLE001 - its kind decides later whether the others go on
                 return Failure(error)
 
         readers = self._settings.readers

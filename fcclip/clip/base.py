@@ -133,4 +133,4 @@ class ClipBackbone(Backbone):
 
 
 def _forget_fingerprint(backbone: ClipBackbone, _: Any) -> None:
-    backbone._text_fingerprints.clear()
+    backbone._text_fingerprints.clear()  # noqa: SLF001 - a hook of the class above

@@ -141,7 +141,7 @@ def _build_from_hub(name: str, repository: str) -> nn.Module:
     for filename in ("open_clip_config.json", *HUB_WEIGHTS):
         try:
             files.append(Path(hf_hub_download(repository, filename)))
-        except Exception:  # a missing file, or no network: tried again with the next name
+        except Exception:  # noqa: BLE001, S112 - a missing file, or no network: tried again with the next name
             continue
     weights = [path for path in files if path.name in HUB_WEIGHTS]
     if not weights:

@@ -191,5 +191,5 @@ def _import(name: str) -> tuple[Any, str]:
         return None, "not installed"
     try:
         return importlib.import_module(name), ""
-    except Exception as error:  # a broken installation can fail in any way, and it is to be told
+    except Exception as error:  # noqa: BLE001 - a broken installation can fail in any way, and it is to be told
         return None, f"cannot be imported ({type(error).__name__}: {error})".splitlines()[0]

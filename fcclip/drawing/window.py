@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -68,5 +67,5 @@ class Window:
     def __enter__(self) -> Window:
         return self
 
-    def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

@@ -209,7 +209,7 @@ def _create_local_group(place: ProcessRank) -> None:
     for first in range(0, place.world_size, place.local_size):
         group = dist.new_group(list(range(first, first + place.local_size)))
         if first <= place.rank < first + place.local_size:
-            comm._LOCAL_PROCESS_GROUP = group
+            comm._LOCAL_PROCESS_GROUP = group  # noqa: SLF001 - Detectron2 has no other way to set it
 
 
 def _expand_tasks(compressed: str) -> list[int]:

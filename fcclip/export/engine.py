@@ -43,7 +43,7 @@ class OnnxRuntimeGraph:
         options.log_severity_level = 3  # of what it warns, nothing can be changed
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors share no base class
+        except Exception as error:  # noqa: BLE001 - its errors share no base class
             reason = str(error).splitlines()[0]
             raise ValueError(
                 f"onnxruntime {onnxruntime.__version__} cannot read {path}: {reason}; update it, or export the model "

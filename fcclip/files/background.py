@@ -37,7 +37,7 @@ class Background:
         name, job = self._jobs.popleft()
         try:
             job.result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - who gave the job is told of any
             self._on_error(name, error)
 
     def __enter__(self) -> Background:

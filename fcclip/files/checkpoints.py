@@ -86,7 +86,7 @@ def read_checkpoint(path: str | Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} is not a plain weight file and is not loaded ({_refused(error)})") from None
-    except Exception as error:  # the readers raise a dozen unrelated types for damaged files
+    except Exception as error:  # noqa: BLE001 - the readers raise a dozen unrelated types for damaged files
         raise _damaged(path, error) from None
 
 

@@ -121,11 +121,11 @@ class SafeNode(CfgNode):
                 if not self.key_is_deprecated(name) and not self.key_is_renamed(name):
                     raise UnknownKeyError(f"{where}{_unknown(name, self)}")
                 continue
-            value = self._decode_cfg_value(value)
-            _check_value(name, present, value, where)
+            decoded = self._decode_cfg_value(value)
+            _check_value(name, present, decoded, where)
             allowed = self.choices.get(name)
-            if allowed is not None and value not in allowed:
-                raise ConfigError(f"{where}{name} is {_short(value)}; choose one of {', '.join(allowed)}")
+            if allowed is not None and decoded not in allowed:
+                raise ConfigError(f"{where}{name} is {_short(decoded)}; choose one of {', '.join(allowed)}")
 
 
 _MISSING = object()
@@ -270,7 +270,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _unknown(name: str, root: CfgNode) -> str:
-    if name.split(".")[-1] == BASE_KEY:
+    if name.rsplit(".", maxsplit=1)[-1] == BASE_KEY:
         return f"{BASE_KEY} can only stand at the top of a file"
     near = difflib.get_close_matches(name, list(_names(root, "")), n=1)
     return f"there is no key {name}" + (f"; did you mean {near[0]}?" if near else "")

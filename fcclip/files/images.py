@@ -250,7 +250,7 @@ def _is_visible_image(path: Path) -> bool:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
+    except Exception:  # noqa: BLE001 - a damaged EXIF block says nothing about the pixels
         return image
 
 

@@ -65,7 +65,7 @@ def is_current(path: Path, stamp: str) -> bool:
                 image.verify()  # checks the sums of all chunks without decoding them
             elif image.format != "JPEG":
                 image.load()
-    except Exception:  # Pillow's decoders raise a dozen unrelated types for damaged files
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise a dozen unrelated types for damaged files
         return False
     return path.read_bytes().endswith(_ENDS.get(image.format or "", b""))
 

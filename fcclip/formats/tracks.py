@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from fcclip.files.panoptic import measure_segments, write_panoptic_png
 from fcclip.files.video_panoptic import VideoFrame, write_video_panoptic_json
@@ -60,7 +59,7 @@ class TrackFiles:
     def __enter__(self) -> TrackFiles:
         return self
 
-    def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

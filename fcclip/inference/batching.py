@@ -125,5 +125,5 @@ def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator
     """The items up to an error, which is noted."""
     try:
         yield from items
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what came before it is still wanted
         failures.append(error)

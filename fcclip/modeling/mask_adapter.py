@@ -165,7 +165,7 @@ class MASKAdapterHead(nn.Module):
         height, width = fused.shape[-2:]
         size = (4 * height, 4 * width)
         x = F.interpolate(masks[:, None], size=size, mode="bilinear", align_corners=False)
-        encoder, last = self.mask_downscaling[:-1], cast(Any, self.mask_downscaling[-1])
+        encoder, last = self.mask_downscaling[:-1], cast("Any", self.mask_downscaling[-1])
         matrix = self.fuse.weight.flatten(1)
         weight, bias = matrix @ last.weight.flatten(1), matrix @ last.bias
         x = fused + F.conv2d(encoder(x), weight[:, :, None, None], bias)

@@ -105,7 +105,7 @@ class Replies:
             shown, remark = _show(answer.segmentation, Look.of(*look))
             status = _say(_times(seen.first, encoding, answer) + remark)
             yield shown, _warn(note, answer.unknown), status, replace(seen, names=names)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the user is told
             yield gr.skip(), note, _tell(error), gr.skip()
 
     def redraw(self, request: gr.Request, seen: Seen | None, *look: Any) -> tuple[Any, ...]:
@@ -115,7 +115,7 @@ class Replies:
         try:
             shown, remark = _show(self._again(request, seen), Look.of(*look))
             return shown, _say(remark.strip()) if remark else gr.skip()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the user is told
             return gr.skip(), _tell(error)
 
     def download(self, kind: str) -> Callable[..., tuple[Any, ...]]:
@@ -129,7 +129,7 @@ class Replies:
                 result = self._again(request, seen).above(chosen.least)
                 style = replace(chosen.style, view=_view_of(result, chosen.style.view))
                 file = make_download(result, style, kind, plain_name(seen.path))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the user is told
                 return gr.skip(), _tell(error)
             content = {"name": file.name, "type": file.media_type, "data": base64.b64encode(file.content).decode()}
             return content, _say(f"{file.name} is ready, {len(file.content) / 1000:,.0f} kB.")
@@ -141,7 +141,7 @@ class Replies:
         try:
             height, width = self._read(path).shape[:2]
             status = _say(f"A picture of {width} x {height} pixels.")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the user is told
             status = _tell(error)
         return None, CLEAR, status, None
 

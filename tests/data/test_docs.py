@@ -67,7 +67,7 @@ def test_the_table_of_keys_is_complete():
     table = PAGE.split("## All keys")[1]
     rows = {
         row[0].strip("` "): [cell.strip() for cell in row[1:4]]
-        for row in re.findall(r"^\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|", table, re.M)
+        for row in re.findall(r"^\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|", table, re.MULTILINE)
     }
     for column, (name, keys) in enumerate(FORMATS.items()):
         said = {key: cells[column] for key, cells in rows.items() if cells[column] in ("required", "optional")}

@@ -15,8 +15,10 @@ SPLITS = {
     "zero_shot_voc12_val": (20, "pottedplant sheep sofa train tvmonitor"),
     "zero_shot_coco_stuff_train": (
         171,
-        "cow giraffe suitcase frisbee skateboard carrot scissors cardboard clouds grass playingfield river road tree "
-        "wall-concrete",
+        (
+            "cow giraffe suitcase frisbee skateboard carrot scissors cardboard clouds grass playingfield river road "
+            "tree wall-concrete"
+        ),
     ),
     "zero_shot_context_train": (59, "airplane bed bedclothes boat bottle car cloth cow keyboard plate"),
     "zero_shot_context_zs3net_val": (59, "airplane bird boat cat cow fence keyboard motorbike sofa tvmonitor"),

@@ -33,8 +33,8 @@ def world(register: Register, tmp_path: Path) -> World:
 
 def assert_equal(first: dict, second: dict) -> None:
     assert first.keys() == second.keys()
-    for task in first:
-        assert first[task] == pytest.approx(second[task], nan_ok=True)
+    for task, values in first.items():
+        assert values == pytest.approx(second[task], nan_ok=True)
 
 
 def test_equals_detectron2s_own_loop(world: World):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fcclip.evaluation.video_files as video_files
+from fcclip.evaluation import video_files
 from fcclip.evaluation.video_files import score_video_panoptic_files
 from fcclip.files.panoptic import write_panoptic_png
 from tests.shared import SHARED, needs_shared

@@ -5,8 +5,8 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,7 +108,7 @@ def test_damaged_archives_are_told(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")(10**9, 0, 1000)
+    usage = SimpleNamespace(free=1000)
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DiskFullError, match=r"archive\.zip needs 3 kB"):
         unpack(write(tmp_path / "archive.zip", FILES), tmp_path / "out")
@@ -116,7 +116,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archives, "shutil", namedtuple("shutil", "copyfileobj")(fail))
+    monkeypatch.setattr(archives, "shutil", SimpleNamespace(copyfileobj=fail))
     with pytest.raises(DiskFullError, match="is full"):
         unpack(write(tmp_path / "archive.tar", FILES), tmp_path / "out")
     assert shutil.copyfileobj is not fail

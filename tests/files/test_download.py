@@ -6,9 +6,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,7 +170,7 @@ def test_a_file_that_changed_since_the_first_download_is_refused(server: Server,
 
 
 def test_a_full_disk_is_told(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")(10**9, 0, 1_050_000)
+    usage = SimpleNamespace(free=1_050_000)
     with monkeypatch.context() as patch:
         patch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
         with pytest.raises(DownloadError, match=r"needs 1 MB and .* has 1 MB free; make room"):
@@ -191,7 +191,7 @@ class FullDisk:
     def __enter__(self) -> "FullDisk":
         return self
 
-    def __exit__(self, *_: Any) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def update(self, _: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

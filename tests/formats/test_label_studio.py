@@ -1,8 +1,8 @@
 """Label Studio's tasks: brush strokes exact, polygons in percent."""
 
 import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest

@@ -33,7 +33,7 @@ __all__ = [
     "build_train_mapper",
 ]
 
-TRAIN_MAPPERS: dict[str, type[TrainMapper] | type[ZeroShotMapper]] = {
+TRAIN_MAPPERS: dict[str, type[TrainMapper | ZeroShotMapper]] = {
     "coco_panoptic_lsj": COCOPanopticNewBaselineDatasetMapper,
     "coco_instance_lsj": COCOInstanceNewBaselineDatasetMapper,
     "mask_former_semantic": MaskFormerSemanticDatasetMapper,

@@ -56,7 +56,7 @@ def crop_pair(
     """
     entry = classes[segment.category]
     if entry.is_thing:
-        surface = _surface(scene, segment, classes)
+        surface = _surface(scene, classes)
         window = _window_of_thing(rng, scene.ids == segment.id, fill)
         caption = caption_of_thing(rng, entry, segment, surface)
     else:
@@ -89,7 +89,7 @@ def _window_of_stuff(rng: np.random.Generator, mask: np.ndarray) -> Window | Non
     return None
 
 
-def _surface(scene: Scene, segment: Segment, classes: Sequence[ShapesClass]) -> ShapesClass | None:
+def _surface(scene: Scene, classes: Sequence[ShapesClass]) -> ShapesClass | None:
     """The stuff of the scene, if there is only one kind: then every object lies on it."""
     stuff = [classes[other.category] for other in scene.segments if not classes[other.category].is_thing]
     return stuff[0] if len(stuff) == 1 else None

@@ -105,7 +105,7 @@ def _open(path: str, findings: Findings, decode: bool) -> _Picture | None:
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
             size = image.size[::-1] if turned else image.size
             return _Picture(size, image.mode, np.asarray(image) if decode else None)
-    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise a dozen unrelated types for damaged files
         findings.problem(FILES, path, f"cannot be read: {error}")
         return None
 
@@ -189,7 +189,7 @@ def _inspect_annotations(
 def _inspect_mask(mask: Any, size: tuple[int, int], where: str, record: Record, findings: Findings) -> None:
     try:
         pixels = int(rle_codec.decode(encode(mask, size)).sum())
-    except Exception as error:  # pycocotools raises unrelated types for what it cannot decode
+    except Exception as error:  # noqa: BLE001 - pycocotools raises unrelated types for what it cannot decode
         findings.problem(PIXELS, record["file_name"], f"has a mask that cannot be decoded: {error}")
         return
     if pixels == 0:

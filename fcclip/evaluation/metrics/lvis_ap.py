@@ -104,9 +104,8 @@ class _CategoryEval(COCOeval):
         """Records by image and category, as COCOeval looks them up, with masks run-length encoded."""
         index: dict[tuple[int | str, int], list[Annotation]] = defaultdict(list)
         for record in records:
-            if self.params.iouType == "segm":
-                record = {**record, "segmentation": self._truth.annToRLE(record)}
-            index[record["image_id"], record["category_id"]].append({"ignore": 0, **record})
+            masks = {"segmentation": self._truth.annToRLE(record)} if self.params.iouType == "segm" else {}
+            index[record["image_id"], record["category_id"]].append({"ignore": 0, **record, **masks})
         return index
 
     def evaluateImg(self, imgId: Any, catId: int, aRng: Any, maxDet: int) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ def why_not(device: torch.device) -> str | None:
         with torch.cuda.device(device):
             probe_kernel[(1,)](torch.zeros(1, device=device))
             torch.cuda.synchronize()
-    except Exception as error:  # old GPU, no C compiler, driver that does not fit: every failure means the same here
+    except Exception as error:  # noqa: BLE001 - old GPU, no C compiler, driver that does not fit: every failure means the same here
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return None
 
@@ -150,8 +150,8 @@ _sample.register_autograd(_backward, setup_context=_remember)
 
 
 def _launch(kernel: Any, tensors: Sequence[Tensor | None], value: Tensor, weights: Tensor, **options: bool) -> None:
-    import triton  # type: ignore
-    import triton.language as tl  # type: ignore
+    import triton
+    import triton.language as tl
 
     batch, cells, heads, channels = value.shape
     _, queries, _, levels, points = weights.shape

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import inspect
 
-import triton  # type: ignore
-import triton.language as tl  # type: ignore
+import triton
+import triton.language as tl
 
 NOT_SPECIALIZED = ["cells", "queries", "work"]  # image sizes change; one compilation serves all
 TUNING_KEY = ["work", "HEADS", "D", "LEVELS", "POINTS"]  # and, always, the types of the tensors
