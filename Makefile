@@ -26,7 +26,7 @@ DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; g
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-video scene photograph test test-lowest lint format docs attack bench
+.PHONY: help setup demo demo-video scene photograph test test-lowest coverage audit lint format docs attack bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -68,6 +68,12 @@ test-lowest:  ## run the tests with the lowest versions that pyproject.toml allo
 	$(LOWEST)/bin/python tools/install_detectron2.py
 	$(LOWEST)/bin/python -m pip check
 	$(LOWEST)/bin/python -m pytest -n auto --maxprocesses 8
+
+coverage: $(DEVELOPMENT)  ## run the tests, and list the lines and branches of the package that none of them reaches
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cov --cov-report=term-missing
+
+audit: $(DEVELOPMENT)  ## ask whether what is installed has known weaknesses
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 lint: $(DEVELOPMENT)  ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def test_mask_of_the_whole_image_gives_clips_own_embedding() -> None:
 
 def reference_pooling(pool: nn.Module, dense: Tensor, mask_logits: Tensor) -> Tensor:
     """Full multi-head attention with one (equal) query a mask, by PyTorch's own function."""
-    batch, channels, height, width = dense.shape
+    _batch, channels, height, width = dense.shape
     positions = pool.positional_embedding
     side = round((len(positions) - 1) ** 0.5)
     grid = positions[1:].T.reshape(1, channels, side, side)

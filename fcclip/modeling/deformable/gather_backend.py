@@ -10,7 +10,7 @@ from torch import Tensor
 
 def sample_by_gather(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of bilinear samples; arguments and result as in `~.torch_backend.sample_torch`."""
-    batch, length, heads = weights.shape[:3]
+    batch, length, _heads = weights.shape[:3]
     levels = value.split([height * width for height, width in shapes], dim=1)
     total: Tensor | None = None
     for number, (level, (height, width)) in enumerate(zip(levels, shapes, strict=True)):

@@ -8,7 +8,7 @@ from tests.modeling.deformable.samples import SHAPES, random_inputs
 
 def sample_by_hand(value: Tensor, shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Bilinear sampling written out point by point."""
-    batch, length, heads, levels, points = weights.shape
+    batch, length, heads, _levels, points = weights.shape
     out = torch.zeros(batch, length, heads, value.shape[-1], dtype=value.dtype)
     start = 0
     for level, (height, width) in enumerate(shapes):
