@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ TEMPLATES = (
 )
 BATCH_SIZE = 256
 PROGRESS_FROM = 32  # names; fewer are encoded before a progress bar would be read
+MOST_ROWS = 20_000  # names whose rows stay in memory, 60 MB of CLIP-L's
 WRITE_SECONDS = 10.0  # from one writing of the cache to the next while names are encoded
 
 
@@ -79,7 +82,8 @@ class TextClassifier:
 class NameEmbedder:
     """Embeds class names: fills the templates, encodes, normalises, averages, normalises again.
 
-    A name is encoded once: rows are kept in memory, and on disk where a cache is given.
+    A name is encoded once: the rows that were used last are kept in memory, and on disk where a cache is given. Threads
+    take turns.
 
     Args:
         tokenize: prompts -> (n, context length) int64; the end token has the largest id.
@@ -89,6 +93,7 @@ class NameEmbedder:
         given: rows of names that are not to be encoded, because they were recorded.
         knows: which tokens were trained, as bool of their shape; None: all.
         release: called when names have been embedded, so that nothing need be kept ready for more of them.
+        most_rows: names that are kept in memory.
     """
 
     def __init__(
@@ -100,7 +105,10 @@ class NameEmbedder:
         given: Mapping[str, Tensor] | None = None,
         release: Callable[[], None] | None = None,
         knows: Callable[[Tensor], Tensor] | None = None,
+        most_rows: int = MOST_ROWS,
     ) -> None:
+        self._most_rows = most_rows
+        self._turn = threading.Lock()
         self._knows = knows
         self._release = release
         self._tokenize = tokenize
@@ -108,7 +116,13 @@ class NameEmbedder:
         self._open_cache = open_cache
         self._templates = tuple(templates)
         self._given = dict(given or {})
-        self._rows = dict(self._given)
+        self._rows: dict[str, Tensor] = {}  # the last used last
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _turn=threading.Lock())
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -117,7 +131,8 @@ class NameEmbedder:
 
     def forget(self) -> None:
         """Drop the rows in memory that were encoded, because the weights have changed."""
-        self._rows = dict(self._given)
+        with self._turn:
+            self._rows = {}
 
     def build_classifier(self, vocabulary: Vocabulary) -> TextClassifier:
         """The text classifier of a vocabulary, on the CPU."""
@@ -131,12 +146,23 @@ class NameEmbedder:
         Raises:
             ValueError: a name is too long for CLIP's text tower, or the tower gives values that are no numbers.
         """
-        try:
-            self._make_rows(names)
-        finally:
-            if self._release is not None:
-                self._release()
-        return torch.stack([self._rows[name] for name in names])
+        with self._turn:
+            try:
+                self._make_rows(names)
+            finally:
+                if self._release is not None:
+                    self._release()
+            rows = [self._use(name) for name in names]
+            while len(self._rows) > self._most_rows:
+                del self._rows[next(iter(self._rows))]
+        return torch.stack(rows)
+
+    def _use(self, name: str) -> Tensor:
+        """The row of a name that has one, which from now on is the last used."""
+        if name in self._given:
+            return self._given[name]
+        row = self._rows[name] = self._rows.pop(name)
+        return row
 
     def unknown(self, names: Sequence[str]) -> list[str]:
         """The names that have a word which CLIP was never trained on; what is found for them means nothing."""
@@ -151,7 +177,7 @@ class NameEmbedder:
 
     def _make_rows(self, names: Sequence[str]) -> None:
         """Read from the cache, or encode, the names that have no row yet."""
-        missing = [name for name in dict.fromkeys(names) if name not in self._rows]
+        missing = [name for name in dict.fromkeys(names) if name not in self._rows and name not in self._given]
         cache = self._open_cache() if missing and self._open_cache is not None else None
         if cache is not None:
             self._rows.update(cache.read(missing))
@@ -175,8 +201,10 @@ class NameEmbedder:
                 prompts = self._encode(prompts_of_name[batch].flatten(0, 1)).float().cpu()
                 rows = average_prompts(prompts, count)
                 _refuse_no_numbers(rows)
-                unwritten.update(zip([names[index] for index in batch.tolist()], rows, strict=True))
-                self._rows.update(unwritten)
+                # Each keeps no more in memory than itself.
+                made = {names[index]: row.clone() for index, row in zip(batch.tolist(), rows, strict=True)}
+                unwritten.update(made)
+                self._rows.update(made)
                 bar.update(len(batch))
                 if cache is not None and time.monotonic() - written > WRITE_SECONDS:
                     cache.add(unwritten)

@@ -57,7 +57,6 @@ def test_lists_need_no_network(tmp_path: Path, words: tuple[str, ...]) -> None:
 
 def test_a_name_that_asks_for_a_download_tries_one(tmp_path: Path) -> None:
     """The test can tell: the connection that a download needs is seen, and its failure is one sentence."""
-    (tmp_path / "scene.png").write_bytes(b"")
     done = run(tmp_path, "models", "fcclip_r50", "--fetch")
     assert "TRIED" in done.stderr
     assert done.returncode != 0

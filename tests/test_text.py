@@ -1,4 +1,8 @@
+import copy
+import pickle
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -70,6 +74,58 @@ def test_a_name_is_encoded_once() -> None:
     names.forget()
     names.embed(["cat"])
     assert tower.encoded == 4 * len(TEMPLATES)
+
+
+def test_the_names_that_were_used_last_stay_in_memory() -> None:
+    tower = FakeTower()
+    names = NameEmbedder(tower.tokenize, tower.encode, given={"given": torch.ones(6)}, most_rows=3)
+    names.embed(["a", "b", "c"])
+    names.embed(["given", "a", "d"])  # b is the oldest now
+    encoded = tower.encoded
+    names.embed(["d", "c", "a", "given", "a"])
+    assert tower.encoded == encoded
+    rows = names.embed(["b", "a", "c", "d", "e"])  # more than are kept
+    assert tower.encoded == encoded + 2 * len(TEMPLATES)
+    assert torch.equal(rows[1], names.embed(["a"])[0])
+    names.embed(["c", "d", "e"])
+    assert tower.encoded == encoded + 4 * len(TEMPLATES), "a was not among the last three, and put c out"
+
+
+def test_a_row_keeps_no_more_in_memory_than_itself() -> None:
+    names = embedder(FakeTower())
+    names.embed(["a", "b", "c"])
+    assert {row.untyped_storage().nbytes() for row in names._rows.values()} == {6 * 4}
+
+
+def test_threads_take_turns_with_the_tower() -> None:
+    """It may be released, to a file or from the GPU, only when nobody computes with it."""
+    inside: list[str] = []
+    mixed: list[list[str]] = []
+
+    class Slow(FakeTower):
+        def encode(self, tokens: Tensor) -> Tensor:
+            inside.append("encode")
+            time.sleep(0.002)
+            mixed.extend([list(inside)] if inside != ["encode"] else [])
+            inside.remove("encode")
+            return super().encode(tokens)
+
+        def release(self) -> None:
+            mixed.extend([list(inside)] if inside else [])
+
+    tower = Slow()
+    names = NameEmbedder(tower.tokenize, tower.encode, release=tower.release)
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda number: names.embed([f"name {number}", "shared"]), range(16)))
+    assert not mixed
+    assert tower.encoded == 17 * len(TEMPLATES), "each name once"
+    assert all(torch.equal(row, rows[0][1]) for row in (pair[1] for pair in rows))
+
+
+def test_an_embedder_can_be_pickled_and_copied() -> None:
+    names = NameEmbedder(len, torch.abs, given={"given": torch.ones(6)})
+    for copied in (pickle.loads(pickle.dumps(names)), copy.deepcopy(names)):
+        assert torch.equal(copied.embed(["given"])[0], torch.ones(6))
 
 
 def test_another_process_reads_the_cache(tmp_path) -> None:

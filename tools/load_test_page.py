@@ -55,16 +55,16 @@ class Tally:
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[str]:
-    """A server in a process of its own, with the small model; its address."""
-    command = [sys.executable, "-m", "fcclip", "serve", "--model", "panoshapes", "--port", "0", *flags]
+def serving(*flags: str, model: str = "panoshapes") -> Iterator[tuple[str, int]]:
+    """A server in a process of its own; its address, and the number of the process."""
+    command = [sys.executable, "-m", "fcclip", "serve", "--model", model, "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
             if " at http" not in line:
                 raise RuntimeError(f"the server did not start: {line}")
-            yield line.partition(" at ")[2].partition(";")[0]
+            yield line.partition(" at ")[2].partition(";")[0], process.pid
         finally:
             process.terminate()
             process.communicate()  # its last words, which it could not say into a closed pipe
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args(arguments)
     alone = answers_alone(options.users)
-    with serving("--queue", str(options.users)) as address:
+    with serving("--queue", str(options.users)) as (address, _):
         before = health(address)
         tally = load(address, options.users, options.seconds, alone)
         after = health(address)

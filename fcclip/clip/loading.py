@@ -23,6 +23,7 @@ OPENAI_TAG = "openai"
 SHIPPED_DESCRIPTIONS = Path(__file__).parent / "configs"
 # Entries of OpenAI's archives that describe the model and are not weights.
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+MOST_WORDS, LONGEST_WORD = 50_000, 64  # that a tokenizer remembers
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,23 @@ def load_clip(name: str, pretrained: str) -> LoadedClip:
     finally:
         if local_rank == 0:
             comm.synchronize()
-    return LoadedClip(model, open_clip.get_tokenizer(name), source)
+    return LoadedClip(model, _get_tokenizer(name), source)
+
+
+class _WordMemory(dict[str, str]):
+    """The words that a tokenizer has taken apart: full, it takes no more, as strangers may type new ones for ever."""
+
+    def __setitem__(self, word: str, pieces: str) -> None:
+        if len(self) < MOST_WORDS and len(word) <= LONGEST_WORD:
+            super().__setitem__(word, pieces)
+
+
+def _get_tokenizer(name: str) -> Any:
+    """open_clip's tokenizer of a model; its own, where it is not of Hugging Face, would remember every word."""
+    tokenizer = open_clip.get_tokenizer(name)
+    if isinstance(getattr(tokenizer, "cache", None), dict):
+        tokenizer.cache = _WordMemory(tokenizer.cache)
+    return tokenizer
 
 
 def _register_description(name: str) -> str:

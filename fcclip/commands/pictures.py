@@ -116,10 +116,10 @@ class ImageJob:
         places = {image: Place(image, self.images.names[image], picture) for image, picture in pictures.items()}
         folder = self.images.folder if len(places) > 1 or self.images.resume else None
         run = None if folder is None else FolderRun(folder, demo.identity, self.images.resume)
-        done = [] if run is None else [place for place in places.values() if run.is_done(place)]
+        done = set() if run is None else {place for place in places.values() if run.is_done(place)}
         if run is not None and done:
             tqdm.write(f"{len(done)} of {len(places)} images are done already")
-            demo.report.add_records(run.record(place) for place in done)
+            demo.report.add_records(run.record(place) for place in places.values() if place in done)
         missing = [image for image in self.images.names if places.get(image) not in done]
         try:
             self._segment(missing, demo, places, run)

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
 from fcclip.drawing.style import View
 from fcclip.formats.masks import choose_view
+from fcclip.formats.picture import encode_png
 from fcclip.formats.registry import FORMATS
 from fcclip.segmentation import Segmentation
 from fcclip.serving.sessions import Answer
@@ -79,9 +78,7 @@ def one_view(found: Segmentation, task: str | None) -> Segmentation:
 
 def drawn(found: Segmentation, task: str | None, name: str) -> Document:
     """The picture with the result of one task painted over it."""
-    buffer = io.BytesIO()
-    Image.fromarray(one_view(found, task).draw()).save(buffer, "PNG")
-    return Document(buffer.getvalue(), "image/png", f"{Path(name).stem}.png")
+    return Document(encode_png(one_view(found, task).draw()), "image/png", f"{Path(name).stem}.png")
 
 
 def in_format(found: Segmentation, form: str, task: str | None, name: str) -> Document:

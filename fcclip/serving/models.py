@@ -19,7 +19,6 @@ from fcclip.vocabulary import Vocabulary
 from fcclip.zoo import CONFIG_SUFFIXES, find_pretrained, published_models, shipped_models
 
 WORDS_BYTES = 64_000_000  # of encoded vocabularies, per model
-MOST_ROWS = 20_000  # names that a model keeps the embeddings of; then it forgets them all
 NOT_ON_DISK = ("MODEL.FC_CLIP.TEXT_CACHE", "False")  # what strangers type stays in memory
 
 
@@ -52,14 +51,12 @@ class Words:
     Args:
         segmenter: the model.
         most_bytes: of the embeddings that are kept; the least recently used go first.
-        most_rows: names whose single embeddings are kept.
     """
 
-    def __init__(self, segmenter: Segmenter, most_bytes: int = WORDS_BYTES, most_rows: int = MOST_ROWS) -> None:
+    def __init__(self, segmenter: Segmenter, most_bytes: int = WORDS_BYTES) -> None:
         self._segmenter = segmenter
-        self._most_bytes, self._most_rows = most_bytes, most_rows
+        self._most_bytes = most_bytes
         self._known: OrderedDict[Vocabulary, KnownWords] = OrderedDict()
-        self._rows = 0
         self._lock = threading.Lock()
 
     @property
@@ -80,10 +77,6 @@ class Words:
             return found
 
     def _encode(self, vocabulary: Vocabulary) -> KnownWords:
-        self._rows += len(vocabulary.names) + len(vocabulary.negatives)
-        if self._rows > self._most_rows:
-            self._segmenter.model.vocabularies.forget_embeddings()
-            self._rows = len(vocabulary.names) + len(vocabulary.negatives)
         classes = self._segmenter.encode_vocabulary(vocabulary)
         unknown = self._segmenter.model.vocabularies.unknown(vocabulary)
         return KnownWords(classes, tuple(unknown), held_bytes(classes))

@@ -1,8 +1,11 @@
+import pickle
+
 import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from fcclip.clip import loading
 from fcclip.clip.loading import load_clip
 from fcclip.weights import fingerprint
 from tests.tiny import CLIP_DESCRIPTIONS, tiny_model
@@ -119,3 +122,18 @@ def test_the_clip_of_a_whole_model_is_taken(tmp_path) -> None:
     loaded = load_clip(str(CLIP_DESCRIPTIONS["convnext"]), str(tmp_path / "whole.pth"))
     assert loaded.source == str(tmp_path / "whole.pth")
     assert fingerprint(loaded.model) == fingerprint(whole.backbone.clip_model)
+
+
+def test_a_tokenizer_does_not_remember_words_for_ever(monkeypatch) -> None:
+    monkeypatch.setattr(loading, "MOST_WORDS", 5)
+    tokenizer = load_clip(NAME, "").tokenizer
+    names = ["zebra crossing", "okapi", "quokka", "aardvark wombat", "z" * 100]
+    first = tokenizer(names)
+    assert len(tokenizer.cache) == 5
+    assert torch.equal(tokenizer(names), first)
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert torch.equal(copy(names), first)
+    monkeypatch.setattr(loading, "MOST_WORDS", 100)
+    tokenizer(names)
+    assert {"zebra", "wombat"} <= set(tokenizer.cache)
+    assert max(map(len, tokenizer.cache)) <= loading.LONGEST_WORD

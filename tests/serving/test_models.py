@@ -107,11 +107,3 @@ def test_words_of_many_people_are_encoded_once_and_bounded(monkeypatch: pytest.M
     assert small.nbytes <= size
     small.encode(cat)
     assert calls[1:] == [cat, dog, cat]
-
-
-def test_a_model_forgets_single_names_before_they_are_too_many() -> None:
-    segmenter = tiny_segmenter()
-    words = Words(segmenter, most_rows=3)
-    for text in ("a; b", "c; d"):
-        words.encode(Vocabulary.from_string(text))
-    assert set(segmenter.model.vocabularies._embedder._rows) == {"c", "d"}
