@@ -50,6 +50,23 @@ def test_a_run_that_crashed_goes_on_as_if_it_had_not(tmp_path, options):
         assert torch.equal(final_weights(crashed)[name], weight), name
 
 
+def test_a_seed_gives_the_same_weights_and_scores_whatever_the_workers(tmp_path):
+    def run(name, seed, workers):
+        settings = {"SOLVER__MAX_ITER": 3, "TEST__EVAL_PERIOD": 3, "DATALOADER__NUM_WORKERS": workers, "SEED": seed}
+        cfg = training_cfg(tmp_path / name, **settings)
+        train(cfg)
+        results = json.loads((tmp_path / name / "output" / "inference" / DATASET / "results.json").read_text())
+        return final_weights(cfg), results["results"]
+
+    weights, scores = run("once", 7, 0)
+    for name, workers in (("again", 0), ("with workers", 2)):
+        others, other_scores = run(name, 7, workers)
+        assert all(torch.equal(weight, others[key]) for key, weight in weights.items()), name
+        assert other_scores == scores, name
+    others, _ = run("another", 8, 0)
+    assert not all(torch.equal(weight, others[key]) for key, weight in weights.items())
+
+
 def test_resume_without_a_checkpoint_begins(tmp_path):
     assert sorted(train(training_cfg(tmp_path, SOLVER__MAX_ITER=2), resume=True)) == [0, 1]
 
