@@ -187,6 +187,9 @@ def test_templates_of_ones_own(tmp_path) -> None:
         path.write_text(f"a {{}}.\n{text}\n")
         with pytest.raises(ValueError, match=r"prompts\.txt, line 2: .* needs exactly one \{\}"):
             read_templates(path)
+    path.write_bytes("eine Aufnahme, schön: {}.".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"prompts\.txt is not a text file in UTF-8"):
+        read_templates(path)
     path.write_text("# nothing\n")
     with pytest.raises(ValueError, match="has no prompt"):
         read_templates(path)

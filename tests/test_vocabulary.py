@@ -333,3 +333,17 @@ def test_negatives_outlive_a_list_that_is_added() -> None:
     assert [category.name for category in joined.categories] == ["cat", "sky"]
     assert joined.negatives == ("wolf",)
     assert joined.everything_else
+
+
+def test_a_class_without_a_name_is_refused() -> None:
+    for names in ((), ("",), ("cat", " ")):
+        for threshold in (0.0, 2.0):
+            with pytest.raises(ValueError, match="has an empty name among"):
+                Category(names, threshold=threshold)
+
+
+@pytest.mark.parametrize("text", ["cat; not: dog", "cat>0.5; dog"])
+def test_what_needs_masks_is_refused_where_there_are_none(text: str) -> None:
+    Vocabulary.of("cat; dog").require_plain()
+    with pytest.raises(ValueError, match="this model gives every pixel a class"):
+        Vocabulary.of(text).require_plain()

@@ -39,10 +39,10 @@ class Category:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f'the threshold of "{self.names[0]}" is {self.threshold}; give a number from 0 to 1')
         if not self.names or not all(isinstance(name, str) and name.strip() for name in self.names):
             raise ValueError(f"a class has an empty name among {list(self.names)}; every class needs a name")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f'the threshold of "{self.names[0]}" is {self.threshold}; give a number from 0 to 1')
 
     @property
     def name(self) -> str:

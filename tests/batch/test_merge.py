@@ -1,6 +1,7 @@
 """Shards joined to one COCO panoptic JSON, and scored without segmenting again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from fcclip.__main__ import main
-from fcclip.batch.merge import evaluate
+from fcclip.batch.merge import evaluate, predictions
 from fcclip.batch.store import Store
 from fcclip.data.panoshapes.classes import CLASSES
 from fcclip.data.panoshapes.dataset import Split, write_split
@@ -74,3 +75,14 @@ def test_what_cannot_be_scored(scenes: Path, tmp_path: Path) -> None:
         evaluate(store, tmp_path / "other.json", truth / "panoptic")
     with pytest.raises(ValueError, match="has no COCO panoptic results"):
         evaluate(Store(str(tmp_path)), truth / "panoptic.json", truth / "panoptic")
+
+
+def test_results_that_have_lost_a_file(scenes: Path, tmp_path: Path) -> None:
+    target = Path(shutil.copytree(scenes / "out", tmp_path / "out"))
+    shard = min(target.glob("shards/*.json"))
+    png = target / "panoptic" / json.loads(shard.read_text())["annotations"][0]["file_name"]
+    for file in (png, shard):
+        shard.with_suffix(".tar").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        with pytest.raises(ValueError, match=f"{file.name} is missing, though the index has it"):
+            list(predictions(Store(str(target))))

@@ -108,3 +108,9 @@ def test_an_error_that_no_image_can_be_blamed_for_ends_the_work() -> None:
 
     with pytest.raises(TypeError, match="a mistake"), Background(blame) as background:
         background.submit("one", lambda: (_ for _ in ()).throw(TypeError("a mistake")))
+
+
+def test_two_pictures_that_would_have_one_name(folder: Path) -> None:
+    images = [folder / "a" / "same.png", folder / "b" / "same.png"]
+    with pytest.raises(ValueError, match=r"two inputs are called same\.png, .* give them one by one"):
+        plan_images(images, [str(image) for image in images], folder / "out")

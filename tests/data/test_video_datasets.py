@@ -125,6 +125,9 @@ def test_youtube_vis_is_read_without_annotations(root):
     (root / "ytvis_2019/valid.json").write_text(json.dumps({"videos": [{"id": 1}], "categories": []}))
     with pytest.raises(ValueError, match="a video has no file_names"):
         DatasetCatalog.get("ytvis_2019_val_ov")
+    (root / "ytvis_2019/valid.json").write_text('{"images": [], "categories": []}')
+    with pytest.raises(ValueError, match=r"valid\.json is not in YouTube-VIS's format"):
+        DatasetCatalog.get("ytvis_2019_val_ov")
 
 
 def test_lv_vis_names_its_classes_itself(root):

@@ -22,6 +22,7 @@ class Served:
         kind: Content-Type.
         etag: "" for none.
         wait: the answers wait for this event.
+        shift: a part is said to begin so many bytes later than was asked for.
     """
 
     content: bytes
@@ -31,6 +32,7 @@ class Served:
     kind: str = "application/octet-stream"
     etag: str = '"first"'
     wait: threading.Event | None = None
+    shift: int = 0
 
 
 @dataclass
@@ -114,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Range", f"bytes {start + served.shift}-{len(body) - 1}/{len(body)}")
         self.send_header("Content-Type", served.kind)
         self.send_header("Content-Length", str(len(body) - start))
         if served.etag:

@@ -11,7 +11,7 @@ from detectron2.config import get_cfg as detectron2_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 
 import fcclip
-from fcclip.files.config_node import ConfigError, SafeNode, UnknownKeyError
+from fcclip.files.config_node import MAX_FILES, ConfigError, SafeNode, UnknownKeyError
 
 Write = Callable[[str, str], Path]
 
@@ -199,3 +199,10 @@ def test_files_of_detectron2s_first_version_are_renamed(write: Write) -> None:
     cfg = fcclip.get_cfg()
     cfg.merge_from_file(write("old.yaml", "MODEL: {WEIGHT: a.pth}\n"))
     assert cfg.MODEL.WEIGHTS == "a.pth"
+
+
+def test_a_pile_of_files_that_name_each_other_ends(write: Write) -> None:
+    write("plain.yaml", "SEED: 1\n")
+    path = write("top.yaml", f"_BASE_: [{', '.join(['plain.yaml'] * MAX_FILES)}]\n")
+    with pytest.raises(ConfigError, match=r"plain\.yaml: more than 50 files are named by _BASE_"):
+        fcclip.get_cfg().merge_from_file(str(path))

@@ -253,3 +253,22 @@ def test_the_hub_s_refusals_are_told(server: Server, target: Path, monkeypatch: 
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(DownloadError, match=r"cannot be reached \(is there a network\?\)"):
         download(target, [HubSource("someone/models", "file.pth")])
+
+
+@pytest.mark.parametrize("fault", ["refuses", "goes on elsewhere"])
+def test_a_server_that_cannot_go_on_is_asked_for_all_of_it(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    served = server.files["/file.pth"]
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "TRIES", 1)
+        served.cuts = [4 * CHUNK]
+        with pytest.raises(DownloadError, match="the connection was cut"):
+            download(target, web(server))
+    if fault == "refuses":
+        served.failures = [416]
+    else:
+        served.shift = 7
+    assert download(target, web(server)).read_bytes() == CONTENT
+    assert [request.headers.get("Range") for request in server.gets()] == [None, f"bytes={4 * CHUNK}-", None]
+    assert leftovers(target) == []

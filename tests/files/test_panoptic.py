@@ -118,3 +118,11 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_arrays_of_another_shape_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 colours of shape \(\.\.\., 3\), got int64 \(2, 3\)"):
+        rgb_to_id(np.zeros((2, 3), np.int64))
+    with pytest.raises(ValueError, match=r"expected an \(H, W\) map of segment ids, got shape \(2, 3, 1\)"):
+        write_panoptic_png(tmp_path / "a.png", np.zeros((2, 3, 1), np.int32))
+    assert list(tmp_path.iterdir()) == []

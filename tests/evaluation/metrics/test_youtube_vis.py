@@ -77,6 +77,13 @@ def test_results_that_do_not_fit_are_explained(change, message):
         video_average_precision(truth, [{**results[0], **change}])
 
 
+def test_a_result_that_lacks_something_is_explained():
+    truth, results = world()
+    del results[0]["segmentations"], results[0]["video_id"]
+    with pytest.raises(VideoInstancesError, match="a video instance has no segmentations, video_id"):
+        video_average_precision(truth, results[:1])
+
+
 def test_a_split_without_annotations_is_explained():
     with pytest.raises(VideoInstancesError, match="its server"):
         video_average_precision({"videos": [{"id": 1}], "categories": []}, [])
