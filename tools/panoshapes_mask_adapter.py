@@ -25,8 +25,10 @@ from tools.panoshapes_zero_shot import start  # noqa: E402
 
 BASE = "panoshapes"  # the model that the adapter is put into
 PHASES = {"true masks": "mask_adapter_phase1", "mixed masks": "mask_adapter_phase2"}
-# α and β: CLIP alone, those of FC-CLIP, and those of Mask-Adapter.
-EXPONENTS = ((1.0, 1.0), (0.4, 0.8), (0.7, 0.9))
+MEAN = "mean over the mask"
+FCCLIP_EXPONENTS = (0.4, 0.8)
+# α and β, and what is compared with them: CLIP alone, as published with FC-CLIP, and as published with Mask-Adapter.
+COMPARED = {(1.0, 1.0): (MEAN, *PHASES), FCCLIP_EXPONENTS: (MEAN, *PHASES), (0.7, 0.9): (MEAN, "mixed masks")}
 CLIP_TRUST = (0.0, 0.25, 0.5)
 OVERALL = ("PQ", "PQ seen", "PQ unseen", "mIoU", "mIoU seen", "mIoU unseen", "AP", "AP seen", "AP unseen")
 GROUPS = ("seen thing", "seen stuff", "unseen pair", "unseen shape", "unseen stuff")
@@ -90,17 +92,17 @@ def train(seeds: Sequence[int], output: Path, opts: Sequence[str]) -> dict[str, 
 
 def tables(record: Record, models: dict[str, list[str]]) -> dict[str, list[dict[str, Any]]]:
     """Rows of the tables: the mean over masks and the adapter of each phase, all and by group, and COAT on the last."""
+    models = {MEAN: [BASE], **models}
     overall, groups = [], []
-    for alpha, beta in EXPONENTS:
-        for name, paths in {"mean over the mask": [BASE], **models}.items():
+    for (alpha, beta), poolings in COMPARED.items():
+        for name in poolings:
             row = {"α, β": f"{alpha}, {beta}", "pooling": name}
-            found = summary([record.values(path, alpha, beta) for path in paths])
+            found = summary([record.values(path, alpha, beta) for path in models[name]])
             overall.append(row | {column: found[column] for column in OVERALL})
             groups.append(row | {column: found[column] for column in GROUPS})
     coat = []
-    paths = list(models.values())[-1]
     for weight in CLIP_TRUST:
-        found = summary([record.values(path, *EXPONENTS[-1], weight) for path in paths])
+        found = summary([record.values(path, *FCCLIP_EXPONENTS, weight) for path in models["mixed masks"]])
         coat.append({"COAT's weight": str(weight), **{column: found[column] for column in OVERALL}})
     return {"all": overall, "groups": groups, "coat": coat}
 

@@ -72,7 +72,7 @@ def test_the_tables_have_means_and_nothing_is_measured_twice(trainings: list[dic
     models = tool.train([1, 3], tmp_path, [])
     bench = FakeBench()
     tables = tool.tables(tool.Record(bench, tmp_path), models)  # type: ignore[arg-type]
-    assert [row["pooling"] for row in tables["all"][:3]] == ["mean over the mask", *tool.PHASES]
+    assert [row["pooling"] for row in tables["all"][:3]] == [tool.MEAN, *tool.PHASES]
     assert [row["PQ unseen"] for row in tables["all"][:3]] == ["7.0", "2.0 ± 1.4", "2.0 ± 1.4"]
     assert [row["unseen pair"] for row in tables["groups"][:2]] == ["7.0", "2.0 ± 1.4"]
     assert [row["mIoU"] for row in tables["coat"]] == ["2.0 ± 1.4", "2.2 ± 1.4", "2.5 ± 1.4"]
