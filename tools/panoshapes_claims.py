@@ -173,7 +173,7 @@ def coat(bench: Bench, models: Sequence[str]) -> str:
     alpha, beta = bench.exponents(models[0])["ensemble"]
     for weight in CLIP_TRUST:
         values = [bench.measure(Setting(model, alpha, beta, clip_trust=weight)) for model in models]
-        rows.append({"weight": str(weight), **summary(values)})
+        rows.append({"COAT": f"λ = {weight}", **summary(values)})
     return render(rows)
 
 

@@ -103,7 +103,7 @@ def tables(record: Record, models: dict[str, list[str]]) -> dict[str, list[dict[
     coat = []
     for weight in CLIP_TRUST:
         found = summary([record.values(path, *FCCLIP_EXPONENTS, weight) for path in models["mixed masks"]])
-        coat.append({"COAT's weight": str(weight), **{column: found[column] for column in OVERALL}})
+        coat.append({"COAT": f"λ = {weight}", **{column: found[column] for column in OVERALL}})
     return {"all": overall, "groups": groups, "coat": coat}
 
 
