@@ -7,17 +7,17 @@ from pathlib import Path
 
 WRITE_AND_DIE = """
 import os, signal, sys
-from fcclip.files.atomic import atomic_path
-with atomic_path(sys.argv[1]) as scratch:
-    scratch.write_bytes(b"half")
+from fcclip.files import atomic
+with getattr(atomic, sys.argv[2])(sys.argv[1]) as scratch:
+    (scratch / "part" if scratch.is_dir() else scratch).write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def leave_scratch(path: Path) -> Path:
-    """Let a process die while it writes `path`; the scratch file."""
+def leave_scratch(path: Path, writer: str = "atomic_path") -> Path:
+    """Let a process die while it writes `path` by a function of `fcclip.files.atomic`; the scratch file."""
     before = set(path.parent.iterdir())
-    command = [sys.executable, "-c", WRITE_AND_DIE, str(path)]
+    command = [sys.executable, "-c", WRITE_AND_DIE, str(path), writer]
     repository = Path(__file__).resolve().parents[1]
     subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": str(repository)})
     (scratch,) = set(path.parent.iterdir()) - before

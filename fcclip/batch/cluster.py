@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fcclip.batch.job import Model
-from fcclip.batch.scratch import make_scratch, remove_abandoned
 from fcclip.batch.worker import ModelParcel, Receipt, Settings, Worker
+from fcclip.files.scratch import make_scratch, remove_abandoned
 
 MOST_BLOCKS = 10_000  # what Ray's driver keeps a note of each
 STORE_BYTES = 256 << 20  # of a cluster started here, besides the weights: what travels is small

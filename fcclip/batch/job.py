@@ -17,7 +17,7 @@ from fcclip.batch.plan import Plan, make_plan, read_plan
 from fcclip.batch.progress import Progress
 from fcclip.batch.store import Store
 from fcclip.batch.worker import ModelParcel, Receipt, Settings, Worker
-from fcclip.batch.writing import PANOPTIC
+from fcclip.batch.writing import PANOPTIC, remove_unlisted
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
@@ -91,6 +91,8 @@ class Job:
                     progress.add(receipt)
         finally:
             manifest = write_manifest(store, plan, progress.summary())
+        if not manifest["skipped"]:
+            remove_unlisted(store, counted_parts(store, plan))
         return manifest
 
     def _open_shards(self, store: Store, plan: Plan) -> tuple[list[int], int]:

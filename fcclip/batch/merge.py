@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from fcclip.batch.writing import SHARDS
 from fcclip.evaluation.files import panoptic_report
 from fcclip.evaluation.metrics.panoptic_quality import PanopticQuality, count_image
 from fcclip.files.panoptic import decode_panoptic_png, read_panoptic_json, read_panoptic_png
+from fcclip.files.scratch import scratch_folder
 
 MERGED = "panoptic.json"
 PNGS = "panoptic"  # folder
@@ -101,8 +101,8 @@ def merge(store: Store) -> str:
         ValueError: there are no such results.
     """
     categories = read_categories(store)
-    with tempfile.TemporaryDirectory(prefix="fcclip-merge-") as name:
-        images, annotations, whole = (Path(name) / part for part in ("images", "annotations", "whole"))
+    with scratch_folder("merge") as folder:
+        images, annotations, whole = (folder / part for part in ("images", "annotations", "whole"))
         with images.open("w") as image_file, annotations.open("w") as annotation_file:
             separator = ""
             for one in predictions(store):

@@ -22,9 +22,9 @@ from detectron2.config import CfgNode
 from fcclip.batch.items import Item, ItemReader
 from fcclip.batch.parts import Part, Record, cover, list_parts, read_part, write_part
 from fcclip.batch.plan import read_shard
-from fcclip.batch.scratch import make_scratch, remove_abandoned
 from fcclip.batch.store import Store
 from fcclip.batch.writing import SHARDS, Output, PartWriter
+from fcclip.files.scratch import make_scratch, remove_abandoned
 from fcclip.inference.batching import Failure
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation

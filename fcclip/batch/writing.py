@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from fcclip.batch.items import Item
-from fcclip.batch.parts import Record
-from fcclip.batch.scratch import make_scratch
+from fcclip.batch.parts import Part, Record, read_part
 from fcclip.batch.store import Store
 from fcclip.files.background import Background
 from fcclip.files.panoptic import write_panoptic_json, write_panoptic_png
+from fcclip.files.scratch import make_scratch
 from fcclip.formats.coco_panoptic import coco_categories, coco_panoptic_annotation, panoptic_map
 from fcclip.formats.registry import open_format
 from fcclip.formats.result import Result
@@ -145,6 +145,24 @@ class PartWriter:
                 with path.open("rb") as file:
                     archive.addfile(entry, file)
         self._store.put(name, packed)
+
+
+def remove_unlisted(store: Store, parts: Sequence[Part]) -> None:
+    """Delete results that no record is of: their writer was killed before it wrote the records.
+
+    Args:
+        store: the target; nobody else writes there.
+        parts: all that count.
+    """
+    names = store.names(SHARDS)
+    wanted = {part.name for part in parts}
+    again = {name.partition("-retry")[0] for name in names if "-retry" in name}
+    for part in parts:
+        if part.name in again:
+            wanted |= {record["shard"] for record in read_part(store, part)}
+    for name in names:
+        if name.partition(".")[0] not in wanted:
+            store.remove(f"{SHARDS}/{name}")
 
 
 def segment_records(result: Result) -> list[dict[str, Any]]:

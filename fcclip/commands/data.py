@@ -16,7 +16,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from fcclip.data.datasets.registry import dataset_root
-from fcclip.data.get import fetch_and_unpack, is_placed, missing_archives, prepare
+from fcclip.data.get import delete_unpacked, fetch_and_unpack, is_placed, missing_archives, prepare
 from fcclip.data.prepare.cli import default_workers, summary
 from fcclip.data.prepare.jobs import Options
 from fcclip.data.public_datasets import PublicDataset, public_datasets
@@ -68,6 +68,7 @@ def _get(dataset: PublicDataset, root: Path, options: argparse.Namespace) -> int
     print(tabulate(rows, headers=("to be fetched", "size", "from"), tablefmt="simple") if rows else "nothing to fetch")
     if options.dry_run:
         return 0
+    delete_unpacked(dataset.archives, root)
     fetch_and_unpack(missing, root, options.keep_archives)
     outputs = prepare(dataset, Options(root, options.workers))
     if outputs:

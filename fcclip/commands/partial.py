@@ -116,7 +116,8 @@ class PartialRun:
                 old.unlink()
 
     def remove(self) -> None:
-        """The result is whole, or of no use."""
+        """The result is whole, or of no use. Of a folder that is half deleted nothing may seem to be resumable."""
+        self._progress.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

@@ -22,6 +22,7 @@ from fcclip.files.download import DownloadError, download
 from fcclip.files.transfer import DiskFullError, check_room
 
 DOWNLOADS = "downloads"  # folder of the archives, below that of the datasets
+BEGUN, UNPACKED = "begun", "unpacked"
 
 PREPARATIONS: Mapping[str, Callable[[Options], list[Output]]] = {
     "coco-panoptic": coco.prepare_semantic,
@@ -53,7 +54,15 @@ def missing_archives(dataset: PublicDataset, root: Path, training: bool) -> list
 
 def is_unpacked(archive: Archive, root: Path) -> bool:
     """Whether the content of an archive lies there, and not half of it; it may have been put there by other means."""
-    return not _unpacking(archive, root).is_file() and all(_is_there(root / path) for path in archive.provides)
+    return _state(archive, root) in ("", UNPACKED) and all(_is_there(root / path) for path in archive.provides)
+
+
+def delete_unpacked(archives: Sequence[Archive], root: Path) -> None:
+    """Delete the archives that an interrupted run had unpacked and was about to delete."""
+    for archive in archives:
+        if _state(archive, root) == UNPACKED:
+            (root / DOWNLOADS / archive.name).unlink(missing_ok=True)
+            _unpacking(archive, root).unlink()
 
 
 def fetch_and_unpack(archives: Sequence[Archive], root: Path, keep: bool) -> None:
@@ -76,8 +85,11 @@ def fetch_and_unpack(archives: Sequence[Archive], root: Path, keep: bool) -> Non
         for archive in archives:
             path = download(folder / archive.name, archive.sources, archive.expected)
             _unpack(archive, path, root)
-            if not keep:
-                path.unlink()
+            if keep:
+                _unpacking(archive, root).unlink()
+            else:
+                write_text(_unpacking(archive, root), UNPACKED)
+                delete_unpacked([archive], root)
     except DiskFullError as error:
         raise DownloadError(
             f"{error}; make room or choose another --root, and start again: what is there is kept"
@@ -99,19 +111,23 @@ def is_placed(dataset: PublicDataset, root: Path) -> bool:
 
 
 def _unpack(archive: Archive, path: Path, root: Path) -> None:
-    started = _unpacking(archive, root)
-    write_text(started, "")
+    write_text(_unpacking(archive, root), BEGUN)
     folder = root / archive.folder
     unpack(path, folder, archive.strip)
     for inner, target in archive.inner.items():
         unpack(folder / inner, root / target)
         (folder / inner).unlink()
-    started.unlink()
 
 
 def _unpacking(archive: Archive, root: Path) -> Path:
-    """A file that lies there while an archive is being unpacked."""
+    """A file that lies there while an archive is being unpacked, and until it is deleted."""
     return root / DOWNLOADS / f"{archive.name}.unpacking"
+
+
+def _state(archive: Archive, root: Path) -> str:
+    """What was last done with an archive: BEGUN, UNPACKED, or "" where nothing is under way."""
+    path = _unpacking(archive, root)
+    return (path.read_text(encoding="utf-8") or BEGUN) if path.is_file() else ""
 
 
 def _is_there(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from typing import Any
 
@@ -19,6 +18,7 @@ from fcclip.engine.trainer import Trainer
 from fcclip.engine.writers import peak_memory
 from fcclip.evaluation.build import build_evaluator
 from fcclip.evaluation.loop import evaluation_mode
+from fcclip.files.scratch import scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ def dry_run(cfg: CfgNode, trainer_type: type[Trainer] = Trainer) -> None:
         for line in report.table().splitlines():
             logger.info("%s", line)
         report.require_usable()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_type(_writing_to(cfg, folder))
+    with scratch_folder("dry") as folder:
+        trainer = trainer_type(_writing_to(cfg, str(folder)))
         trainer.resume_or_load(resume=False)
         _train_one_step(trainer)
         for name in cfg.DATASETS.TEST:

@@ -153,7 +153,7 @@ def _require_unused(folder: Path) -> None:
 def setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Start log.txt in OUTPUT_DIR, write config.yaml there, seed this process, register the config's own datasets.
 
-    config.yaml is that of a training: where one is, evaluating writes `inference/config.yaml` instead.
+    config.yaml is that of a training; evaluating writes `inference/config.yaml`.
     """
     rank = comm.get_rank()
     for name in ("fvcore", "detectron2", "fcclip"):
@@ -161,9 +161,7 @@ def setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("process %d of %d; %s", rank, comm.get_world_size(), args)
     logger.info("environment:\n%s", collect_env_info())
     if comm.is_main_process() and not args.dry_run:
-        path = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        if args.eval_only and path.exists():
-            path = path.parent / "inference" / "config.yaml"
+        path = Path(cfg.OUTPUT_DIR) / ("inference/config.yaml" if args.eval_only else "config.yaml")
         write_text(path, cfg.dump())
         logger.info("the whole configuration is in %s", path)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)

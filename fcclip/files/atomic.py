@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import socket
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fcclip.files.processes import host_digest, is_alive
+
 STEM = 60  # letters of a file's name that its scratch file has
 SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\..*)?")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = "the disk is full; make room, or choose a place on another disk"
+LEAST_FREE = 1 << 14  # bytes; writers of libraries stop with errors of their own where less is left
+_mine: set[str] = set()  # names of the scratch files that this process is writing
 
 
 class OutputError(OSError):
@@ -43,37 +47,46 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(0o666 & ~_umask())
         scratch.replace(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:
+        if not _is_full(error, path.parent):
             raise
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{path} cannot be written: {FULL}") from error
     finally:
         scratch.unlink(missing_ok=True)
+        _mine.discard(scratch.name)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a scratch folder beside `path`; rename it to `path` when the block ends without an error, else delete it.
 
+    A process that is killed leaves it, as it does a scratch file of `atomic_path`.
+
     Raises:
-        OutputError: something is at `path` already, or the folder cannot be made.
+        OutputError: something is at `path` already, the folder cannot be made, or the disk is full.
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise OutputError(f"{path} is there already; remove it, or choose another folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:STEM]}-"))
+        _sweep_once(path.parent.resolve())
+        scratch = _scratch_name(path.parent, path.name, "")
+        scratch.mkdir()
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from None
     try:
         yield scratch
-        scratch.chmod(0o777 & ~_umask())
         if path.exists():
             path.rmdir()
         scratch.rename(path)
+    except Exception as error:
+        if not _is_full(error, path.parent):
+            raise
+        raise OutputError(f"{path} cannot be written: {FULL}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _mine.discard(scratch.name)
 
 
 def remove_scratch(folder: str | Path) -> list[Path]:
@@ -102,15 +115,30 @@ def _open_scratch(path: Path) -> Path:
             raise OutputError(f"{path} is a folder; name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_once(path.parent.resolve())
-        prefix = f".{path.stem[:STEM]}-{_host()}-{os.getpid()}-"
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+        scratch = _scratch_name(path.parent, path.stem, path.suffix)
+        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OutputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"{str(path)[:200]} cannot be written: {reason}; choose another place") from None
-    os.close(handle)
-    return Path(name)
+    return scratch
+
+
+def _scratch_name(folder: Path, stem: str, suffix: str) -> Path:
+    """A name that tells this process; known as its own before the file is there."""
+    name = f".{stem[:STEM]}-{host_digest()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    _mine.add(name)
+    return folder / name
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether the disk is to blame; Pillow, PyTorch and others do not say so."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in NO_ROOM
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    return False
 
 
 @cache
@@ -124,28 +152,20 @@ def _remove_dead(paths: Iterable[Path]) -> list[Path]:
     removed = []
     for path in paths:
         match = SCRATCH.fullmatch(path.name)
-        if match and match["host"] == _host() and not _is_alive(int(match["process"])):
-            path.unlink(missing_ok=True)
+        if match and match["host"] == host_digest() and _is_abandoned(path, int(match["process"])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
             removed.append(path)
     return removed
 
 
-@cache
-def _host() -> str:
-    """Eight letters for this machine, as numbers of processes mean nothing on another one."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # elsewhere, asking for a process may end it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # it is another user's, or the system cannot tell
-        return True
-    return True
+def _is_abandoned(path: Path, process: int) -> bool:
+    """In a container that was started again, an earlier process had the number of this one."""
+    if process == os.getpid():
+        return not any(path.name.startswith(name) for name in _mine)  # some writers add a suffix
+    return not is_alive(process)
 
 
 def _umask() -> int:

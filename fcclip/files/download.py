@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fcclip.files.atomic import write_text
 from fcclip.files.sources import Expected, Source
 from fcclip.files.transfer import DiskFullError, TransferError, readable_size
 
@@ -179,7 +180,7 @@ def _record_problem(target: Path, digest: str) -> str | None:
 
 def _write_record(target: Path, digest: str) -> None:
     try:
-        record_file(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
+        write_text(record_file(target), f"{digest}  {target.name}\n")
     except OSError as error:
         logger.info("the digest of %s is not recorded: %s", target, error)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import mimetypes
 import re
-import tempfile
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fcclip.drawing.style import View
+from fcclip.files.scratch import scratch_folder
 from fcclip.formats.masks import choose_view
 from fcclip.formats.picture import encode_png
 from fcclip.formats.registry import FORMATS
@@ -93,8 +93,7 @@ def in_format(found: Segmentation, form: str, task: str | None, name: str) -> Do
     Raises:
         ValueError: the result has not what the format needs.
     """
-    with tempfile.TemporaryDirectory(prefix="fcclip-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder("form") as folder:
         found.export(folder, form, name, TASKS[task] if task else None)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if len(files) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from fcclip.drawing.style import DEFAULT_STYLE
+from fcclip.files.scratch import scratch_folder
 from fcclip.serving.closed import close_doors, keep_as_uploaded
 from fcclip.serving.downloads import DOWNLOADS
 from fcclip.serving.examples import EXAMPLES
@@ -173,10 +173,10 @@ def _answer() -> _Answer:
 
 def _example_buttons() -> list[gr.Button]:
     """A button per example, with its picture small on it; gradio keeps a copy of the small picture."""
-    with tempfile.TemporaryDirectory(prefix="fcclip-") as folder:
+    with scratch_folder("page") as folder:
         buttons = []
         for number, example in enumerate(EXAMPLES):
-            path = Path(folder, f"example-{number}.png")
+            path = folder / f"example-{number}.png"
             Image.fromarray(example.render()).resize(THUMBNAIL, Image.Resampling.LANCZOS).save(path)
             buttons.append(gr.Button(example.title, icon=path, size="sm", min_width=90, elem_classes="fc-example"))
     return buttons

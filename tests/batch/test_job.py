@@ -80,6 +80,25 @@ def test_parts_are_closed_in_time(done: Path, tmp_path: Path) -> None:
     assert panoptic_pngs(tmp_path / "out") == panoptic_pngs(done / "out")
 
 
+def test_results_without_records_are_deleted(done: Path, tmp_path: Path, monkeypatch) -> None:
+    """Killed after the results of a part were sent and before its records were, the run makes other parts later."""
+    target = tmp_path / "out"
+
+    def die(*arguments) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(worker, "write_part", die)
+    with pytest.raises(SystemExit):
+        predict(done / "in", target, tmp_path, "--shard-size", "3", "--flush-seconds", "0")
+    monkeypatch.undo()
+    assert {path.stem for path in (target / "shards").iterdir()} == {"00000000-000000-000001"}
+    assert predict(done / "in", target, tmp_path, "--shard-size", "3") == 0
+    assert {path.stem for path in (target / "shards").iterdir()} == {
+        path.stem for path in (target / "index.parquet").iterdir()
+    }
+    assert panoptic_pngs(target) == panoptic_pngs(done / "out")
+
+
 def test_failures_are_records_and_are_tried_again(tmp_path: Path, capsys) -> None:
     folder = write_images(tmp_path / "in", 4)
     (folder / "002.png").write_bytes(image_bytes(2)[:60])

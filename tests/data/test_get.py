@@ -115,6 +115,33 @@ def test_an_interrupted_run_goes_on(server: Server, tmp_path: Path, capsys: pyte
     assert not (root / "downloads/ADEChallengeData2016.zip.unpacking").exists()
 
 
+def test_an_archive_that_was_to_be_deleted_when_the_run_was_killed_is_deleted_by_the_next(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(server, "pascal-context", tmp_path)
+    root = tmp_path / "datasets"
+    arguments = ["get", "pascal-context", "--root", str(root), "--workers", "0"]
+    unlink = Path.unlink
+
+    def die(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "pascal_context_trainval.tar.gz":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", die)
+    assert main(arguments) == 130
+    monkeypatch.setattr(Path, "unlink", unlink)
+    downloads, asked = root / "downloads", len(server.gets())
+    assert {"pascal_context_trainval.tar.gz", "pascal_context_trainval.tar.gz.unpacking"} <= names(downloads)
+    main(arguments)
+    assert len(server.gets()) == asked
+    assert not [name for name in names(downloads) if name.endswith((".tar", ".gz", ".unpacking"))]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def test_training_images_may_be_left_out(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(server, "coco", tmp_path)
     root = tmp_path / "datasets"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+BLOCK = 1 << 16  # bytes
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Served:
         etag: "" for none.
         wait: the answers wait for this event.
         shift: a part is said to begin so many bytes later than was asked for.
+        pause: seconds between two blocks of the content.
     """
 
     content: bytes
@@ -33,6 +37,7 @@ class Served:
     etag: str = '"first"'
     wait: threading.Event | None = None
     shift: int = 0
+    pause: float = 0.0
 
 
 @dataclass
@@ -125,7 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
         end = len(body)
         if served.cuts:
             end = min(end, start + served.cuts.pop(0))
-        self.wfile.write(body[start:end])
+        step = BLOCK if served.pause else max(1, len(body))
+        for begin in range(start, end, step):
+            self.wfile.write(body[begin : min(end, begin + step)])
+            time.sleep(served.pause)
         if end < len(body):
             self.close_connection = True
 

@@ -47,9 +47,18 @@ def test_places_that_cannot_be_written_are_one_sentence(tmp_path: Path, name: st
     assert "\n" not in str(error.value)
 
 
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"a\.json cannot be written: No space"), atomic_path(tmp_path / "a.json"):
+@pytest.mark.parametrize("make", [atomic_path, atomic_folder])
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make) -> None:
+    sentence = r"a\.json cannot be written: the disk is full; make room, or choose a place on another disk"
+    with pytest.raises(OutputError, match=sentence), make(tmp_path / "a.json"):
         raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="encoder error"), make(tmp_path / "a.json"):
+        raise OSError("encoder error -2 when writing image file")  # Pillow's, of any cause
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 0}))
+    with pytest.raises(OutputError, match=sentence), make(tmp_path / "a.json"):
+        raise OSError("encoder error -2 when writing image file")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
     with pytest.raises(OSError, match="other") as error, atomic_path(tmp_path / "a.json"):
         raise OSError(errno.EIO, "other")
     assert not isinstance(error.value, OutputError)
@@ -94,6 +103,24 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         assert alive.exists()
     assert names_in(tmp_path) == [".hidden", ".name-with-1-dashes.png", "below", "now.json"]
     assert names_in(tmp_path / "below") == ["whole.json"]
+
+
+def test_a_folder_that_a_killed_process_left_is_swept_by_the_next(tmp_path):
+    leave_scratch(tmp_path / "exported", "atomic_folder")
+    assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == [".exported"]
+    with atomic_folder(tmp_path / "exported") as scratch:
+        (scratch / "a").write_text("whole")
+    assert names_in(tmp_path) == ["exported"]
+
+
+def test_a_process_with_the_number_of_a_killed_one_knows_its_own_files(tmp_path):
+    """As in a container that is started again, where the number is always 1."""
+    with atomic_path(tmp_path / "a.json") as scratch:
+        (tmp_path / f"{scratch.name}.growing").write_text("mine, of a writer that adds a suffix")
+        earlier = tmp_path / scratch.name.replace(".a-", ".b-")
+        earlier.write_text("half")
+        assert remove_scratch(tmp_path) == [earlier]
+        assert len(names_in(tmp_path)) == 2
 
 
 def test_long_names_have_scratch_files(tmp_path):

@@ -15,6 +15,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from fcclip.files.atomic import atomic_path
+from fcclip.files.processes import end_with_parent
 from fcclip.files.stamps import STAMP
 
 Job = TypeVar("Job")
@@ -71,7 +72,7 @@ def run_jobs(
     if workers < 2 or len(jobs) < 2:
         return list(progress(map(function, jobs)))
     chunk = max(1, min(_LARGEST_CHUNK, len(jobs) // (4 * workers)))
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         try:
             return list(progress(pool.map(function, jobs, chunksize=chunk)))
         except BaseException:
