@@ -20,6 +20,7 @@ from fcclip.batch.store import Store
 from fcclip.batch.writing import SHARDS
 from fcclip.evaluation.files import panoptic_report
 from fcclip.evaluation.metrics.panoptic_quality import PanopticQuality, count_image
+from fcclip.files.atomic import full_disk_told
 from fcclip.files.panoptic import decode_panoptic_png, read_panoptic_json, read_panoptic_png
 from fcclip.files.scratch import scratch_folder
 
@@ -101,7 +102,7 @@ def merge(store: Store) -> str:
         ValueError: there are no such results.
     """
     categories = read_categories(store)
-    with scratch_folder("merge") as folder:
+    with scratch_folder("merge") as folder, full_disk_told(folder / MERGED):
         images, annotations, whole = (folder / part for part in ("images", "annotations", "whole"))
         with images.open("w") as image_file, annotations.open("w") as annotation_file:
             separator = ""

@@ -12,6 +12,7 @@ from typing import Any
 from fcclip.batch.items import Item
 from fcclip.batch.parts import Part, Record, read_part
 from fcclip.batch.store import Store
+from fcclip.files.atomic import full_disk_told
 from fcclip.files.background import Background
 from fcclip.files.panoptic import write_panoptic_json, write_panoptic_png
 from fcclip.files.scratch import make_scratch
@@ -138,7 +139,7 @@ class PartWriter:
         """Send the files of a folder as a tar file, which depends on nothing but them."""
         packed = self._folder / "packed.tar"
         files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-        with tarfile.open(packed, "w", format=tarfile.GNU_FORMAT) as archive:
+        with full_disk_told(packed), tarfile.open(packed, "w", format=tarfile.GNU_FORMAT) as archive:
             for path in files:
                 entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
                 entry.size = path.stat().st_size

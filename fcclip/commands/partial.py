@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from fcclip.commands.folder import identity_of
-from fcclip.files.atomic import atomic_path
+from fcclip.files.atomic import atomic_path, full_disk_told
 from fcclip.files.video_writer import VideoMark
 from fcclip.inference.tracking.saved import StreamState
 
@@ -87,18 +87,23 @@ class PartialRun:
             self._new.append(json.dumps(entry) + "\n")
 
     def commit(self, state: StreamState | None, mark: VideoMark | None) -> None:
-        """Everything so far is done, and on the disk when this returns."""
-        with self._lines.open("r+b" if self._size else "wb") as file:
+        """Everything so far is done, and on the disk when this returns.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        with full_disk_told(self._lines), self._lines.open("r+b" if self._size else "wb") as file:
             file.truncate(self._size)
             file.seek(self._size)
             file.write("".join(self._new).encode())
-            self._size = file.tell()
+            size = file.tell()
             _to_disk(file)
-        self.frames += len(self._new)
+        self._size, self.frames = size, self.frames + len(self._new)
         self._new.clear()
         stream = None if state is None else f"stream-{self.frames}.safetensors"
         if state is not None and stream is not None:
-            with (self.folder / stream).open("wb") as file:
+            path = self.folder / stream
+            with full_disk_told(path), path.open("wb") as file:
                 file.write(state.to_bytes())
                 _to_disk(file)
         progress = {

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from fcclip.commands.folder import identity_of
 from fcclip.drawing.window import Window
-from fcclip.files.atomic import write_json
+from fcclip.files.atomic import OutputError, write_json
 from fcclip.formats.writer import Writer
 from fcclip.inference.batching import OnError
 from fcclip.segmentation import Segmentation
@@ -82,8 +82,8 @@ class Report:
         tqdm.write(f"skipped: {problem}", file=sys.stderr)
 
     def skip_image(self, name: str, error: Exception) -> None:
-        """Note that an image failed; what no image can be blamed for is raised."""
-        if not isinstance(error, FAILURES):
+        """Note that an image failed; what no image can be blamed for, as a full disk, is raised."""
+        if not isinstance(error, FAILURES) or isinstance(error, OutputError):
             raise error
         self.skip(str(error) if name in str(error) else f"{name}: {error}")
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from fcclip.files.atomic import NO_ROOM
 from fcclip.files.places import reason_of
 
 INTERRUPTED = 130  # exit codes of the shell for SIGINT and SIGTERM
 TERMINATED = 143
+ROOM = "make room on the disk, and start again"
 # What this package raises for what a user can mend; everything else is a fault of the program.
 EXPLAINED = (OSError, ValueError, RuntimeError, ArithmeticError, ImportError)
 
@@ -122,7 +124,7 @@ def sentence_of(error: BaseException) -> str:
         last = str(error).strip().splitlines()[-1]
         return last.partition(": ")[2] or last
     if isinstance(error, OSError) and error.strerror:
-        return reason_of(error)
+        return f"{reason_of(error)}; {ROOM}" if error.errno in NO_ROOM else reason_of(error)
     text = " ".join(str(error).split())
     if isinstance(error, ValueError) and text == "embedded null byte":  # Python's, of every call that takes a path
         return "no file can have a NUL byte in its name; check the paths"

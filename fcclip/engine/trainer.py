@@ -181,7 +181,8 @@ class Trainer(TrainerBase):
                     self.after_step()
                     if self._all_stop and self.iter + 1 < self.max_iter:
                         self._save_and_stop()
-                self.iter += 1  # tells the hooks that the training is complete
+                # Tells the hooks that the training is complete, also if it was before.
+                self.iter = max(self.start_iter, self.max_iter)
             finally:
                 self.after_train()
 

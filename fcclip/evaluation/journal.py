@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from fcclip.evaluation.base import ImageStatistics
+from fcclip.files.atomic import full_disk_told, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -70,17 +71,24 @@ class JournalWriter:
     """Appends finished images; a context manager that closes the file."""
 
     def __init__(self, path: Path, digest: str) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)  # nothing waits to be written when it is closed
         # A line that was cut short must not swallow the next one.
-        self._file.write(json.dumps({"digest": digest}) + "\n" if is_new else "\n")
-        self._file.flush()
+        self._write(json.dumps({"digest": digest}) if is_new else "")
 
     def append(self, image: str, statistics: dict[str, ImageStatistics]) -> None:
-        """Record an image; it is safe from the death of this process when the call returns."""
-        self._file.write(json.dumps({"image": image, "statistics": statistics}) + "\n")
-        self._file.flush()
+        """Record an image; it is safe from the death of this process when the call returns.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        self._write(json.dumps({"image": image, "statistics": statistics}))
+
+    def _write(self, line: str) -> None:
+        with full_disk_told(self._path):
+            write_all(self._file, f"{line}\n".encode())
 
     def __enter__(self) -> JournalWriter:
         return self

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     scratch = _open_scratch(path)
     try:
-        yield scratch
-        scratch.chmod(0o666 & ~_umask())
-        scratch.replace(path)
-    except Exception as error:
-        if not _is_full(error, path.parent):
-            raise
-        raise OutputError(f"{path} cannot be written: {FULL}") from error
+        with full_disk_told(path):
+            yield scratch
+            scratch.chmod(0o666 & ~_umask())
+            scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
         _mine.discard(scratch.name)
@@ -76,17 +74,38 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from None
     try:
-        yield scratch
-        if path.exists():
-            path.rmdir()
-        scratch.rename(path)
-    except Exception as error:
-        if not _is_full(error, path.parent):
-            raise
-        raise OutputError(f"{path} cannot be written: {FULL}") from error
+        with full_disk_told(path):
+            yield scratch
+            if path.exists():
+                path.rmdir()
+            scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         _mine.discard(scratch.name)
+
+
+@contextmanager
+def full_disk_told(path: str | Path) -> Iterator[None]:
+    """Within, `path` is written, and an error that a full disk is to blame for says so.
+
+    Raises:
+        OutputError: one sentence with the file and the remedy.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        if not _is_full(error, Path(path).parent):
+            raise
+        raise OutputError(f"{path} cannot be written: {FULL}") from error
+
+
+def write_all(file: FileIO, content: bytes) -> None:
+    """Write to a file without a buffer, which may take a part at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def remove_scratch(folder: str | Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fcclip.files.atomic import atomic_path
+from fcclip.files.atomic import atomic_path, full_disk_told, write_all
 from fcclip.files.video import VideoError, VideoReader, silence_ffmpeg
 
 CODECS = ("avc1", "mp4v")  # H.264 where OpenCV was built with an encoder for it, else MPEG-4 part 2
@@ -106,7 +106,7 @@ class GrowingVideo(VideoWriter):
         self._last = -self._step if mark.tick is None else mark.tick
         self._fragments, self.frames_written = mark.fragments, mark.frames
         self._fragment: _Fragment | None = None
-        self._file = path.open("r+b" if mark.size else "wb")
+        self._file = path.open("r+b" if mark.size else "wb", buffering=0)
         if self._file.seek(0, os.SEEK_END) < mark.size:
             self._file.close()
             raise VideoError(f"{path} is shorter than it was when the run was interrupted")
@@ -126,17 +126,30 @@ class GrowingVideo(VideoWriter):
         """Put all frames into the file and on the disk; the place after them."""
         if self._fragment is not None:
             boxes = self._fragment.finish()
-            self._file.write(b"".join(box for _, box in _placed(boxes, self._fragments, self._fragment.start)))
-            self._fragments += sum(kind == b"moof" for kind, _ in boxes)
+            content = b"".join(box for _, box in _placed(boxes, self._fragments, self._fragment.start))
             self._fragment = None
-        self._file.flush()
+            with full_disk_told(self.path):
+                self._write(content)
+            self._fragments += sum(kind == b"moof" for kind, _ in boxes)
         os.fsync(self._file.fileno())
         return VideoMark(self.frames_written, self._fragments, self._file.tell(), self._last, self.size)
 
+    def _write(self, content: bytes) -> None:
+        """All of it or nothing: what is half a fragment is taken off again."""
+        before = self._file.tell()
+        try:
+            write_all(self._file, content)
+        except OSError:
+            self._file.truncate(before)
+            self._file.seek(before)
+            raise
+
     def close(self) -> None:
         if not self._file.closed:
-            self.end_fragment()
-            self._file.close()
+            try:
+                self.end_fragment()
+            finally:
+                self._file.close()
 
 
 class _Fragment:

@@ -17,7 +17,7 @@ from fcclip.files.video_writer import open_video_writer
 from tests.batch.sources import panoptic_pngs, write_images
 from tests.data.trees import write_image, write_labels
 from tests.engine.training import training_cfg
-from tests.faults.trees import Reader, digest, journal, pixels, tensors, without_seconds, without_times
+from tests.faults.trees import Reader, digest, iterations, journal, pixels, tensors, without_seconds, without_times
 from tests.tiny import tiny_model, write_tiny_config
 
 NAMES = "red star; blue circle; yellow ring; green square; grass=stuff; sky=stuff; water=stuff; sand=stuff"
@@ -148,8 +148,9 @@ OPERATIONS = (
         first="out/metrics.json",
         last="out/model_final.pth",
         goes_on="--resume",
-        varies=_LOGS,
-        readers={"*.pth": tensors, "out/metrics.json": without_times, **_RESULTS},
+        varies=(*_LOGS, "out/model_[0-9]*.pth"),  # one more checkpoint is saved at SIGTERM
+        outcome=lambda folder: [tensors(folder / "out" / f"model_{number:07d}.pth") for number in range(3, 24, 4)],
+        readers={"*.pth": tensors, "out/metrics.json": iterations, **_RESULTS},
     ),
     Operation(
         "evaluation",

@@ -54,8 +54,20 @@ def contents(folder: Path, varies: tuple[str, ...], readers: Mapping[str, Reader
 def differences(expected: Mapping[str, object], found: Mapping[str, object]) -> tuple[list[str], list[str]]:
     """Files that are missing or other, and files that should not be there."""
     wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is other" for name in expected if name in found and found[name] != expected[name]]
+    for name in expected.keys() & found.keys():
+        if found[name] != expected[name]:
+            wrong.append(f"{name} is other{_first_difference(expected[name], found[name])}")
     return wrong, [name for name in found if name not in expected]
+
+
+def _first_difference(expected: object, found: object) -> str:
+    if not isinstance(expected, list) or not isinstance(found, list) or len(expected) != len(found):
+        return ""
+    one, other = next(pair for pair in zip(expected, found, strict=True) if pair[0] != pair[1])
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        one, other = ({key: values.get(key) for key in keys} for values in (one, other))
+    return f" ({other} instead of {one})"
 
 
 def digest(path: Path) -> str:
@@ -83,8 +95,14 @@ def without_times(path: Path) -> object:
 
 
 def without_seconds(path: Path) -> object:
-    """The lines of a text, less those that tell how long something took."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line and "s per image" not in line]
+    """The lines of a text, less those that tell when something was done and how long it took."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and "s per image" not in line and not line.startswith("Weights:")]
+
+
+def iterations(path: Path) -> object:
+    """Of the lines of metrics.json; what they hold is smoothed over as many iterations as the process has seen."""
+    return [json.loads(line)["iteration"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def journal(path: Path) -> object:
