@@ -48,6 +48,8 @@ from fcclip.weights import load_mask_generator
 
 logger = logging.getLogger(__name__)
 
+FINAL = "model_final.pth"  # how fvcore calls the last checkpoint
+
 
 class Trainer(TrainerBase):
     """Trains a model as a configuration says; the methods are called like those of Detectron2's DefaultTrainer.
@@ -183,8 +185,16 @@ class Trainer(TrainerBase):
                         self._save_and_stop()
                 # Tells the hooks that the training is complete, also if it was before.
                 self.iter = max(self.start_iter, self.max_iter)
+                if self.start_iter >= self.max_iter:
+                    self._save_final_if_missing()
             finally:
                 self.after_train()
+
+    def _save_final_if_missing(self) -> None:
+        """A run that ended between its last two checkpoints has all iterations, but not the file that is named so."""
+        last = self.checkpointer.get_checkpoint_file() if self.checkpointer.has_checkpoint() else FINAL
+        if comm.all_gather(Path(last).name)[0] != FINAL:
+            self.checkpointer.save(Path(FINAL).stem, iteration=self.iter - 1)
 
     def _save_and_stop(self) -> None:
         name = f"model_{self.iter:07d}"

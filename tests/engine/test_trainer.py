@@ -67,6 +67,27 @@ def test_a_seed_gives_the_same_weights_and_scores_whatever_the_workers(tmp_path)
     assert not all(torch.equal(weight, others[key]) for key, weight in weights.items())
 
 
+def test_a_run_that_died_between_its_last_two_files_is_finished(tmp_path):
+    cfg = training_cfg(tmp_path, SOLVER__MAX_ITER=3, TEST__EVAL_PERIOD=3)
+    train(cfg)
+    output = tmp_path / "output"
+    expected, metrics = final_weights(cfg), read_metrics(output)
+    (output / "model_final.pth").unlink()
+    (output / "last_checkpoint").write_text("model_0000002.pth")
+    assert train(cfg, resume=True) == {}, "no iteration is left"
+    assert all(torch.equal(weight, expected[name]) for name, weight in final_weights(cfg).items())
+    assert (output / "last_checkpoint").read_text() == "model_final.pth"
+    assert read_checkpoint(str(output / "model_final.pth"))["iteration"] == 2
+    assert [line["iteration"] for line in read_metrics(output)] == [line["iteration"] for line in metrics]
+    before = (output / "model_final.pth").stat().st_mtime_ns
+    assert train(cfg, resume=True) == {}
+    assert (output / "model_final.pth").stat().st_mtime_ns == before
+
+
+def read_metrics(output):
+    return [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+
+
 def test_resume_without_a_checkpoint_begins(tmp_path):
     assert sorted(train(training_cfg(tmp_path, SOLVER__MAX_ITER=2), resume=True)) == [0, 1]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fcclip.commands import data
 from fcclip.data.public_datasets import public_datasets
+from fcclip.engine.errors import run_command
 from fcclip.files.atomic import write_text
 from fcclip.files.download import download
 from fcclip.files.sources import Expected, WebSource
@@ -37,7 +38,8 @@ def publish(server: Server, folder: Path) -> None:
         server.files[f"/{archive.name}"] = Served(packed.read_bytes(), pause=PAUSE)
 
 
-def main(address: str, folder: Path) -> int:
+def fetch(address: str, folder: Path) -> int:
+    """Fetch both; the exit code."""
     download(folder / "weights" / WEIGHTS, [WebSource(f"{address}/{WEIGHTS}")])
     found = public_datasets()[DATASET]
     archives = tuple(
@@ -47,9 +49,10 @@ def main(address: str, folder: Path) -> int:
     whole_only = {"val": (), "train": ()}  # nor is the number of images checked, of which the real one has thousands
     data.public_datasets = lambda: {DATASET: replace(found, archives=archives, check=whole_only)}
     code = data.main(["get", DATASET, "--root", str(folder / "datasets"), "--workers", "1"])
-    write_text(folder / "done", "")
+    if not code:
+        write_text(folder / "done", "")
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(run_command("fetch.py", lambda: fetch(sys.argv[1], Path(sys.argv[2]))))

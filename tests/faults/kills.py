@@ -148,8 +148,8 @@ class Trial:
                 fault.wrong.append(f"repeated, it ended with {code}: {self._last_line()}")
         try:
             wrong, left = differences(self._expected, self._found())
-        except (OSError, ValueError) as error:
-            wrong, left = [f"the results cannot be read: {error}"], []
+        except (OSError, ValueError, AssertionError) as error:
+            wrong, left = [f"the results cannot be read: {error or type(error).__name__}"], []
         fault.wrong += wrong
         fault.left += left
 
