@@ -26,7 +26,7 @@ DEMO_VOCABULARY := red star; purple heart; blue star; red circle; purple ring; g
 BENCHMARKS := $(filter-out tools/benchmark_pq.py,$(wildcard tools/benchmark*.py))  # that one needs a dataset
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-video scene photograph test test-lowest coverage audit lint format docs attack bench
+.PHONY: help setup demo demo-video scene photograph test test-lowest coverage audit lint format docs attack faults bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -90,6 +90,9 @@ docs: $(DEVELOPMENT)  ## build the site of documentation into site/
 
 attack: $(DEVELOPMENT)  ## give everything that reads something thousands of wrong inputs; count how they end
 	TQDM_DISABLE=1 $(BIN)/python -m tests.attack
+
+faults: $(DEVELOPMENT)  ## kill every command at random moments, repeat it, and compare with an undisturbed run (Linux)
+	$(BIN)/python -W ignore -m tests.faults
 
 bench: $(RUNTIME)  ## measure speed and memory
 	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

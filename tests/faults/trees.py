@@ -61,8 +61,10 @@ def differences(expected: Mapping[str, object], found: Mapping[str, object]) -> 
 
 
 def _first_difference(expected: object, found: object) -> str:
-    if not isinstance(expected, list) or not isinstance(found, list) or len(expected) != len(found):
+    if not isinstance(expected, list) or not isinstance(found, list):
         return ""
+    if len(expected) != len(found):
+        return f" ({len(found)} entries instead of {len(expected)}: {str(found)[:200]} and not {str(expected)[:200]})"
     one, other = next(pair for pair in zip(expected, found, strict=True) if pair[0] != pair[1])
     if isinstance(one, dict) and isinstance(other, dict):
         keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
