@@ -78,7 +78,7 @@ def test_from_the_name_to_records(
 ) -> None:
     publish(server, name, tmp_path)
     root = tmp_path / "datasets"
-    main(["get", name, "--root", str(root), "--workers", "0"])
+    main(["get", name, "--root", str(root), "--workers", "1"])
     captured = capsys.readouterr()
     assert "error:" not in captured.err
     assert captured.out.index("licence:") < captured.out.index("to be fetched") < captured.out.index("output")
@@ -90,7 +90,7 @@ def test_from_the_name_to_records(
     assert {line.split(":")[0] for line in captured.out.splitlines() if "has 1 images" in line} == {"number of images"}
     assert [path.name for path in (root / "downloads").iterdir() if path.suffix in (".zip", ".tar", ".gz")] == []
     count = len(server.gets())
-    main(["get", name, "--root", str(root), "--workers", "0"])
+    main(["get", name, "--root", str(root), "--workers", "1"])
     assert "nothing to fetch" in capsys.readouterr().out
     assert len(server.gets()) == count
 
@@ -98,7 +98,7 @@ def test_from_the_name_to_records(
 def test_an_interrupted_run_goes_on(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(server, "ade20k", tmp_path)
     root = tmp_path / "datasets"
-    arguments = ["get", "ade20k", "--root", str(root), "--workers", "0", "--keep-archives"]
+    arguments = ["get", "ade20k", "--root", str(root), "--workers", "1", "--keep-archives"]
     served = server.files["/annotations_instance.tar"]
     served.cuts = [len(served.content) // 2]
     assert main(arguments) == 1
@@ -120,7 +120,7 @@ def test_an_archive_that_was_to_be_deleted_when_the_run_was_killed_is_deleted_by
 ) -> None:
     publish(server, "pascal-context", tmp_path)
     root = tmp_path / "datasets"
-    arguments = ["get", "pascal-context", "--root", str(root), "--workers", "0"]
+    arguments = ["get", "pascal-context", "--root", str(root), "--workers", "1"]
     unlink = Path.unlink
 
     def die(path: Path, missing_ok: bool = False) -> None:
@@ -145,7 +145,7 @@ def names(folder: Path) -> set[str]:
 def test_training_images_may_be_left_out(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(server, "coco", tmp_path)
     root = tmp_path / "datasets"
-    main(["get", "coco", "--root", str(root), "--workers", "0", "--split", "val"])
+    main(["get", "coco", "--root", str(root), "--workers", "1", "--split", "val"])
     assert "/train2017.zip" not in [get.path for get in server.gets()]
     out = capsys.readouterr().out
     assert "openvocab_coco_2017_val_panoptic_with_sem_seg in" in out
@@ -160,7 +160,7 @@ def test_what_needs_a_login_says_where_to_click(tmp_path: Path, capsys: pytest.C
         assert "https://" in out
         assert f"python -m fcclip data get {name} --root {tmp_path}" in out
     trees.cityscapes(tmp_path)
-    main(["get", "cityscapes", "--root", str(tmp_path), "--workers", "0"])
+    main(["get", "cityscapes", "--root", str(tmp_path), "--workers", "1"])
     out = capsys.readouterr().out
     assert "openvocab_cityscapes_fine_panoptic_val in" in out
     assert "has 1 images, the whole dataset 500" in out

@@ -15,7 +15,7 @@ from tests.faults.trees import contents, differences
 from tests.faults.zygote import Command, Zygote
 
 LONGEST = 300.0  # seconds of a command
-ORPHANS_LEFT = 10.0  # seconds that what a killed command has started may live on
+ORPHANS_LEFT = 30.0  # seconds that what a killed command has started may live on
 TICK = 0.003
 PHASES = ("start", "work", "end")
 INPUT = ("input*",)  # the test's own
