@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from functools import cache
+from pathlib import Path
 
 HOST_LETTERS = 8
 
@@ -29,7 +30,16 @@ def is_alive(process: int) -> bool:
         return False
     except (OSError, OverflowError):  # it is another user's, or the system cannot tell
         return True
-    return True
+    return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether it is dead, but nobody has asked how it ended; containers without an init process keep such ones."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+        return stat.rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def end_with_parent() -> None:

@@ -38,3 +38,13 @@ def test_the_processes_of_a_pool_end_with_the_one_that_started_them(tmp_path: Pa
         time.sleep(0.01)
     assert not any(map(is_alive, workers))
     assert len(workers) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only there it can be told")
+def test_a_process_that_nobody_has_asked_how_it_ended_is_dead() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert is_alive(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is there still
+        os.kill(child.pid, 0)
+        assert not is_alive(child.pid)
