@@ -11,6 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from fcclip.drawing.style import DEFAULT_STYLE
+from fcclip.files.atomic import full_disk_told
 from fcclip.files.scratch import scratch_folder
 from fcclip.serving.closed import close_doors, keep_as_uploaded
 from fcclip.serving.downloads import DOWNLOADS
@@ -173,7 +174,7 @@ def _answer() -> _Answer:
 
 def _example_buttons() -> list[gr.Button]:
     """A button per example, with its picture small on it; gradio keeps a copy of the small picture."""
-    with scratch_folder("page") as folder:
+    with scratch_folder("page") as folder, full_disk_told(folder / "example.png"):
         buttons = []
         for number, example in enumerate(EXAMPLES):
             path = folder / f"example-{number}.png"
