@@ -47,6 +47,7 @@ SIDE = 64
 STEP = 500  # images from one look at the process to the next
 WARM = 0.2  # of the work, in which memory may grow: buffers, pools and caches fill
 MOST_GROWTH = 1.0  # MB per 1,000 images after that; a leak of one small picture each would be 12
+NOISE = 10.0  # MB, as allocators take and give back
 MOST_SLOWER = 1.5  # CPU per image at the end, by that at the beginning
 WORDS = NAMES[0]
 SMALL = ("INPUT.MIN_SIZE_TEST", str(SIDE))
@@ -81,11 +82,13 @@ class Growth:
 
     Attributes:
         megabytes: of memory per 1,000, a straight line through the marks.
+        altogether: megabytes, of that line from the first to the last mark.
         files, threads: more at the end than at the beginning.
         slower: CPU seconds per image of the last quarter, by those of the first.
     """
 
     megabytes: float
+    altogether: float
     files: int
     threads: int
     slower: float
@@ -102,15 +105,15 @@ class Growth:
         slope = np.polyfit([mark.done for mark in marks], [mark.megabytes for mark in marks], 1)[0]
         first, last, quarter = marks[0], marks[-1], max(1, len(marks) // 4)
         begin, end = per_image(first, marks[quarter]), per_image(marks[-1 - quarter], last)
-        return cls(1000 * float(slope), last.files - first.files, last.threads - first.threads, end / begin)
+        altogether = float(slope) * (last.done - first.done)
+        return cls(1000 * float(slope), altogether, last.files - first.files, last.threads - first.threads, end / begin)
 
     @property
     def is_none(self) -> bool:
         """Whether nothing grew."""
         few = 4  # of connections and helpers that come and go
-        return (
-            self.megabytes <= MOST_GROWTH and self.files <= few and self.threads <= few and self.slower <= MOST_SLOWER
-        )
+        is_flat = self.megabytes <= MOST_GROWTH or self.altogether <= NOISE
+        return is_flat and self.files <= few and self.threads <= few and self.slower <= MOST_SLOWER
 
 
 def per_image(first: Mark, last: Mark) -> float:

@@ -163,20 +163,22 @@ class Session:
         """
         start = time.perf_counter()
         vocabulary = self._limits.read_names(names)
-        with self._turn:
-            shown = self._shown
-            name = self._models.choose(model or shown.model)
-            if shown.image is None:
-                raise NoPictureError(
-                    "there is no picture; show one first (after some time without use it is forgotten)"
-                )
-            words = self._models.words(vocabulary, name)
-            encoded = shown.encoded if name == shown.model else None
-            is_missing = encoded is None
-            if encoded is None:
-                encoded = self._look(shown.image, name)
-            found = self._models.answer(encoded, words, name)
-        self._changed(self)
+        try:
+            with self._turn:
+                shown = self._shown
+                name = self._models.choose(model or shown.model)
+                if shown.image is None:
+                    raise NoPictureError(
+                        "there is no picture; show one first (after some time without use it is forgotten)"
+                    )
+                words = self._models.words(vocabulary, name)
+                encoded = shown.encoded if name == shown.model else None
+                is_missing = encoded is None
+                if encoded is None:
+                    encoded = self._look(shown.image, name)
+                found = self._models.answer(encoded, words, name)
+        finally:
+            self._changed(self)  # also where an answer failed, for which the picture was encoded
         return Answer(found, name, time.perf_counter() - start, is_missing, words.unknown)
 
     def let_go(self) -> None:
@@ -205,6 +207,15 @@ class _Shown:
     image: np.ndarray | None = None
     encoded: EncodedPicture | None = None
     nbytes: int = SESSION_BYTES
+
+
+@dataclass(eq=False)
+class _Kept:
+    """A session, when it was used last, and how many of its bytes are counted."""
+
+    session: Session
+    used: float = 0.0
+    nbytes: int = 0
 
 
 class Sessions:
@@ -238,7 +249,9 @@ class Sessions:
         self.models, self.limits = models, limits
         self._max_bytes, self._max_idle_seconds = max_bytes, max_idle_seconds
         self._clock = clock
-        self._by_key: OrderedDict[str, tuple[Session, float]] = OrderedDict()  # least recently used first
+        self._by_key: OrderedDict[str, _Kept] = OrderedDict()  # least recently used first
+        self._encoded: OrderedDict[str, None] = OrderedDict()  # keys of those that may give memory back, in that order
+        self._bytes = 0  # of all, counted as they change: a request costs the same however many there are
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -247,24 +260,23 @@ class Sessions:
     @property
     def nbytes(self) -> int:
         """Bytes of all sessions."""
-        with self._lock:
-            return self._total()
+        return self._bytes
 
     def get(self, key: str) -> Session:
         """The session of a key; a new one if there is none, or it was forgotten. Keep the key, not the session."""
         with self._lock:
             self._forget_idle()
-            found = self._by_key.get(key)
-            session = found[0] if found else Session(self.models, self.limits, lambda used: self._used(key, used))
-            self._by_key[key] = (session, self._clock())
-            self._by_key.move_to_end(key)
-            self._trim()
-            return session
+            if key not in self._by_key:
+                session = Session(self.models, self.limits, lambda used: self._used(key, used))
+                self._by_key[key] = _Kept(session)
+            self._touch(key)
+            return self._by_key[key].session
 
     def close(self, key: str) -> None:
         """Forget a session."""
         with self._lock:
-            self._drop(key)
+            if key in self._by_key:
+                self._drop(key)
 
     def forget_idle(self) -> None:
         """Forget the sessions that have not been used for long."""
@@ -274,36 +286,39 @@ class Sessions:
     def _used(self, key: str, session: Session) -> None:
         """Bound the memory anew after a session was used."""
         with self._lock:
-            if self._by_key.get(key, (None,))[0] is not session:
+            if key not in self._by_key or self._by_key[key].session is not session:
                 session.close()  # it was forgotten meanwhile, and nobody counts it any more
                 return
-            self._by_key[key] = (session, self._clock())
-            self._by_key.move_to_end(key)
-            self._trim()
+            self._touch(key)
+
+    def _touch(self, key: str) -> None:
+        """Count a session anew, as the one that was used last, and bound the memory."""
+        self._by_key[key].used = self._clock()
+        self._by_key.move_to_end(key)
+        self._encoded[key] = None
+        self._encoded.move_to_end(key)
+        self._count(key)
+        for keys, change in ((self._encoded, self._give_back), (self._by_key, self._drop)):
+            while self._bytes > self._max_bytes and (oldest := next(iter(keys), key)) != key:
+                change(oldest)
+
+    def _count(self, key: str) -> None:
+        kept = self._by_key[key]
+        before, kept.nbytes = kept.nbytes, kept.session.nbytes
+        self._bytes += kept.nbytes - before
 
     def _forget_idle(self) -> None:
         oldest = self._clock() - self._max_idle_seconds
-        for key in [key for key, (_, used) in self._by_key.items() if used < oldest]:
-            self._drop(key)
+        while self._by_key and next(iter(self._by_key.values())).used < oldest:
+            self._drop(next(iter(self._by_key)))
 
     def _drop(self, key: str) -> None:
-        found = self._by_key.pop(key, None)
-        if found is not None:
-            found[0].close()
-
-    def _trim(self) -> None:
-        total = self._total()
-        others = list(self._by_key)[:-1]
-        for change in (self._give_back, self._drop):
-            for key in others:
-                if total <= self._max_bytes:
-                    return
-                before = self._by_key[key][0].nbytes
-                change(key)
-                total -= before - (self._by_key[key][0].nbytes if key in self._by_key else 0)
+        kept = self._by_key.pop(key)
+        self._encoded.pop(key, None)
+        self._bytes -= kept.nbytes
+        kept.session.close()
 
     def _give_back(self, key: str) -> None:
-        self._by_key[key][0].let_go()
-
-    def _total(self) -> int:
-        return sum(session.nbytes for session, _ in self._by_key.values())
+        del self._encoded[key]
+        self._by_key[key].session.let_go()
+        self._count(key)

@@ -149,3 +149,29 @@ def test_a_session_that_was_forgotten_while_it_was_used_keeps_nothing(models: Mo
     session.show(picture(0))
     assert session.image is None
     assert sessions.nbytes == 0
+
+
+@pytest.mark.parametrize("most", [10**9, 40 * SESSION_BYTES], ids=["room", "full"])
+def test_a_request_costs_the_same_however_many_pictures_are_kept(models: Models, monkeypatch, most: int) -> None:
+    sessions = Sessions(models, max_bytes=most)
+    for number in range(100):
+        sessions.get(str(number))
+    looks: list[str] = []
+    nbytes, let_go = Session.nbytes.fget, Session.let_go
+    monkeypatch.setattr(Session, "nbytes", property(lambda session: looks.append("bytes") or nbytes(session)))
+    monkeypatch.setattr(Session, "let_go", lambda session: looks.append("let go") or let_go(session))
+    sessions.get("another")
+    assert len(looks) <= 4
+    assert sessions.nbytes == len(sessions) * SESSION_BYTES <= most
+
+
+def test_a_picture_whose_answer_failed_is_counted(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(models)
+    session = sessions.get("a")
+    session.show(picture(0))
+    full = sessions.nbytes
+    session.let_go()
+    monkeypatch.setattr(models, "answer", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        session.ask("cat")
+    assert sessions.nbytes == full == session.nbytes
