@@ -34,9 +34,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DESCRIPTIONS = REPOSITORY / "tests" / "configs"
 SIDE = 128
 IMAGES = 4
+MAPS = ("panoptic map", "semantic map", "areas")  # which are no scores
 THREADS = "OMP_NUM_THREADS"
 SMALL = ("INPUT.MIN_SIZE_TEST", str(SIDE), "MODEL.FC_CLIP.TEXT_CACHE", "False")
 FEW = ("MODEL.FC_CLIP.EMBED_DIM", "32", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", "40")
+TRANSFER = ("MODEL.cdt_params", "[32, 8]")
 PANOPTIC = "coco/panoptic-segmentation"
 ALL_TASKS = tuple(
     word for task in ("PANOPTIC", "INSTANCE", "SEMANTIC") for word in (f"MODEL.MASK_FORMER.TEST.{task}_ON", "True")
@@ -70,9 +72,16 @@ SYSTEMS: dict[str, Build] = {
         f"{PANOPTIC}/fcclip/fcclip_convnext_large_eval_ade20k.yaml", "convnext", *FEW, *ALL_TASKS, *LOW
     ),
     "FC-CLIP, ResNet": tiny(f"{PANOPTIC}/fcclip/fcclip_convnext_large_eval_ade20k_r50.yaml", "resnet", *FEW, *LOW),
-    "OVRCOAT": tiny(f"{PANOPTIC}/ovrcoat/ovrcoat_convnext_large_eval_ade20k.yaml", "convnext", *FEW, *LOW),
+    "OVRCOAT": tiny(
+        f"{PANOPTIC}/ovrcoat/ovrcoat_convnext_large_eval_ade20k.yaml",
+        "convnext",
+        *FEW,
+        *LOW,
+        "MODEL.cdt_params",
+        "[32, 8]",
+    ),
     "Mask-Adapter": tiny(f"{PANOPTIC}/mask_adapter/fcclip_convnext_large_eval_ade20k.yaml", "convnext", *FEW, *LOW),
-    "MAFT+": tiny(f"{PANOPTIC}/maft_plus/panoptic/eval.yaml", "convnext", *FEW, *LOW),
+    "MAFT+": tiny(f"{PANOPTIC}/maft_plus/panoptic/eval.yaml", "convnext", *FEW, *LOW, *TRANSFER),
 }
 
 
@@ -115,8 +124,8 @@ def compared(one: Answer, other: Answer) -> str:
     """ "same", or what differs."""
     if all(np.array_equal(one[key], other[key]) for key in one):
         return "same"
-    maps = [(one[key], other[key]) for key in one if "map" in key]
-    scores = [(one[key], other[key]) for key in one if "map" not in key and key in other]
+    maps = [(one[key], other[key]) for key in one if " map " in key]
+    scores = [(one[key], other[key]) for key in one if not key.startswith(MAPS)]
     pixels, all_pixels = sum(int((a != b).sum()) for a, b in maps), sum(a.size for a, _ in maps)
     if any(a.shape != b.shape for a, b in scores):
         return f"{pixels} of {all_pixels} pixels, other segments"

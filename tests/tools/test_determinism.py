@@ -30,5 +30,5 @@ def test_answers_are_numbered_as_the_classes_of_the_tool() -> None:
     assert one.keys() == other.keys()
     differing = (one["semantic map 0"] != other["semantic map 0"]).mean()
     assert differing < 0.01
-    assert len(np.unique(one["semantic map 0"])) > 1
+    assert one["scores 0"].std(axis=(1, 2)).min() > 0
     np.testing.assert_allclose(one["scores 0"], other["scores 0"], atol=1e-5)
