@@ -11,7 +11,7 @@ import torch
 from detectron2.data.transforms import ResizeShortestEdge
 from PIL import Image
 
-from fcclip import Vocabulary
+from fcclip import Segmentation, Vocabulary
 from fcclip.files.images import UnreadableImageError
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.segmenter import PicturesFailedError, Segmenter
@@ -194,6 +194,20 @@ def test_images_of_all_sizes_in_batches(segmenter: Segmenter, monkeypatch: pytes
         assert np.allclose([s.score for s in result.segments], [s.score for s in single.segments], rtol=1e-4)
     with pytest.raises(ValueError, match="at least 1"):
         segmenter.predict(images, batch_size=0)
+
+
+def test_company_and_order_do_not_change_a_bit(segmenter: Segmenter) -> None:
+    def bits(result: Segmentation) -> tuple[object, ...]:
+        scores = tuple(segment.score for segment in result.segments)
+        return result.panoptic.tobytes(), result.semantic.tobytes(), result.instances.scores.tobytes(), scores
+
+    images = [picture(seed=seed) for seed in range(4)]
+    four = [bits(result) for result in segmenter.predict(images, batch_size=4)]
+    turned = [bits(result) for result in segmenter.predict(images[::-1], batch_size=4)]
+    others = segmenter.predict([images[0], *(picture(seed=seed) for seed in (7, 8, 9))], batch_size=4)
+    assert turned[::-1] == four
+    assert bits(others[0]) == four[0]
+    assert len(set(four)) == 4
 
 
 def test_text_tower_leaves_memory_unless_asked_to_stay(tmp_path: Path) -> None:

@@ -105,6 +105,19 @@ def test_batches_give_what_single_pictures_give(pair: Pair) -> None:
         assert_same(result, pair.runtime.predict(image))
 
 
+def test_it_gives_the_same_bits_again_and_when_it_is_opened_anew(pair: Pair) -> None:
+    image = picture(*SIZES[0])
+    first = pair.runtime.predict(image, vocabulary=VOCABULARIES[1])
+    for runtime in (pair.runtime, Runtime(pair.folder, threads=1)):
+        again = runtime.predict(image, vocabulary=VOCABULARIES[1])
+        for one, other in ((first.panoptic, again.panoptic), (first.semantic, again.semantic)):
+            assert np.array_equal(one, other)
+        assert [(s.name, s.score) for s in first.segments] == [(s.name, s.score) for s in again.segments]
+        if first.instances is not None:
+            assert np.array_equal(first.instances.scores, again.instances.scores)
+            assert np.array_equal(first.instances.masks, again.instances.masks)
+
+
 def test_the_folder_knows_its_classes_and_how_to_embed_others(pair: Pair) -> None:
     runtime = Runtime(pair.folder, threads=1)
     assert runtime.vocabulary == GIVEN
