@@ -40,8 +40,8 @@ class Segmentation(Result):
         >>> result = Segmentation(np.zeros((4, 6, 3), np.uint8), names, panoptic, segments)
         >>> result.names(), result.above(0.5).names()
         (['cat', 'sky'], ['cat'])
-        >>> result.segments[0].mask.sum(), result.segments[0].box
-        (np.int64(12), (0, 0, 3, 4))
+        >>> int(result.segments[0].mask.sum()), result.segments[0].box
+        (12, (0, 0, 3, 4))
         >>> result.draw(labels="none").shape
         (4, 6, 3)
         >>> [entry["name"] for entry in result.to_dict()["segments"]]

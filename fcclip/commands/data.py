@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep-archives", action="store_true", help="do not delete archives that are unpacked")
     parser.add_argument(
-        "--workers", type=whole_number(1), default=default_workers(), help="processes (default: %(default)s)"
+        "--workers", type=whole_number(0), default=default_workers(), help="processes (default: %(default)s)"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and exit")
     add_debug_flag(parser)

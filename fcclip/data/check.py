@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found to FILE")
     parser.add_argument("--config-file", metavar="FILE", help="register the DATASETS.CUSTOM of a configuration first")
     parser.add_argument(
-        "--workers", type=whole_number(1), default=default_workers(), help="processes (default: %(default)s)"
+        "--workers", type=whole_number(0), default=default_workers(), help="processes (default: %(default)s)"
     )
     parser.add_argument("--list", action="store_true", help="list the names and exit")
     return parser

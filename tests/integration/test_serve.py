@@ -17,6 +17,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+pytest.importorskip("gradio", reason="gradio is not installed")
+
 import requests
 from PIL import Image
 

@@ -37,7 +37,7 @@ def run(
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="folder of the datasets (default: $DETECTRON2_DATASETS, or datasets)")
     parser.add_argument(
-        "--workers", type=whole_number(1), default=default_workers(), help="processes (default: %(default)s)"
+        "--workers", type=whole_number(0), default=default_workers(), help="processes (default: %(default)s)"
     )
     if configure:
         configure(parser)
