@@ -32,31 +32,24 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 def positive_number(text: str) -> float:
     """The type of a number above 0 that is not infinite."""
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a number above 0')
-    return value
+    return _number(text, lambda value: 0 < value < math.inf, "above 0")
 
 
 def non_negative_number(text: str) -> float:
     """The type of a number of at least 0 that is not infinite."""
-    value = _number(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a number of at least 0')
-    return value
+    return _number(text, lambda value: 0 <= value < math.inf, "of at least 0")
 
 
 def probability(text: str) -> float:
     """The type of a number from 0 to 1."""
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a number from 0 to 1')
-    return value
+    return _number(text, lambda value: 0 <= value <= 1, "from 0 to 1")
 
 
-def _number(text: str) -> float:
-    """NaN, which is within no limits, for what is none."""
+def _number(text: str, fits: Callable[[float], bool], limits: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        return math.nan
+        value = math.nan  # which is within no limits
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number {limits}')
+    return value

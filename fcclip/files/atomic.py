@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from fcclip.files.processes import host_digest, is_alive
+from fcclip.files.processes import host_digest, is_abandoned
 
 STEM = 60  # letters of a file's name that its scratch file has
 SCRATCH = re.compile(r"\..*-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\w{8}(\..*)?")
@@ -171,7 +171,7 @@ def _remove_dead(paths: Iterable[Path]) -> list[Path]:
     removed = []
     for path in paths:
         match = SCRATCH.fullmatch(path.name)
-        if match and match["host"] == host_digest() and _is_abandoned(path, int(match["process"])):
+        if match and is_abandoned(match["host"], int(match["process"]), _is_mine(path.name)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -180,11 +180,8 @@ def _remove_dead(paths: Iterable[Path]) -> list[Path]:
     return removed
 
 
-def _is_abandoned(path: Path, process: int) -> bool:
-    """In a container that was started again, an earlier process had the number of this one."""
-    if process == os.getpid():
-        return not any(path.name.startswith(name) for name in _mine)  # some writers add a suffix
-    return not is_alive(process)
+def _is_mine(name: str) -> bool:
+    return name.startswith(tuple(_mine))  # some writers add a suffix
 
 
 def _umask() -> int:

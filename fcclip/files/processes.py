@@ -33,6 +33,19 @@ def is_alive(process: int) -> bool:
     return not _is_zombie(process)
 
 
+def is_abandoned(host: str, process: int, is_mine: bool) -> bool:
+    """Whether the process of this machine that made something is gone.
+
+    Args:
+        host: the first letters of the digest of its machine.
+        process: its number.
+        is_mine: this process has made it; in a container that was started again, an earlier one had its number.
+    """
+    if not host_digest().startswith(host):
+        return False
+    return not is_mine if process == os.getpid() else not is_alive(process)
+
+
 def _is_zombie(process: int) -> bool:
     """Whether it is dead, but nobody has asked how it ended; containers without an init process keep such ones."""
     try:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from os import getpid
 from pathlib import Path
 
-from fcclip.files.processes import host_digest, is_alive
+from fcclip.files.processes import host_digest, is_abandoned
 
 # Few letters for the machine, as the paths of sockets have to be short.
 HOST_LETTERS = 4
@@ -41,10 +41,5 @@ def remove_abandoned(parent: str | None = None) -> None:
     with suppress(OSError):
         for folder in Path(parent or tempfile.gettempdir()).glob("fcclip-*"):
             match = _NAME.fullmatch(folder.name)
-            if match and match["host"] == host_digest()[:HOST_LETTERS] and _is_abandoned(folder, int(match["process"])):
+            if match and is_abandoned(match["host"], int(match["process"]), folder.name in _mine):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_abandoned(folder: Path, process: int) -> bool:
-    """In a container that was started again, an earlier process had the number of this one."""
-    return folder.name not in _mine if process == getpid() else not is_alive(process)
