@@ -31,7 +31,7 @@ from tools.load_test_page import NAMES, answers_alone, load, scene, serving
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with serving("--max-upload", "1", "--max-pixels", "100000", "--root-path", "/segment/") as found:
+    with serving("--max-upload", "1", "--max-pixels", "100000", "--root-path", "/segment/") as (found, _):
         yield found.removesuffix("/segment")
 
 
