@@ -30,6 +30,7 @@ from fcclip.data.validation.agreement import validate_datasets
 from fcclip.engine.best import BestCheckpoint
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.engine.distributed import distribute, unwrapped
+from fcclip.engine.evaluating import PeriodicEvaluation
 from fcclip.engine.loader import Sample, TrainLoader, build_train_loader
 from fcclip.engine.optimizer import build_optimizer, clip_gradients, load_optimizer_state, trainable
 from fcclip.engine.parameters import describe_parameters
@@ -114,7 +115,7 @@ class Trainer(TrainerBase):
             hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
         ]
         if self.cfg.DATASETS.TEST:
-            found.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._test_and_keep_best))
+            found.append(PeriodicEvaluation(self.cfg, self._test_and_keep_best))
         if comm.is_main_process():
             found.append(hooks.PeriodicWriter(self.build_writers(), period=self.cfg.SOLVER.LOG_PERIOD))
         return found

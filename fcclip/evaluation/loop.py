@@ -33,6 +33,7 @@ from fcclip.files.places import require_writable_folder
 
 logger = logging.getLogger(__name__)
 
+UNFINISHED = "unfinished"  # folder of what an interrupted evaluation has finished
 SHOWN = 4  # images of a dataset that are shown while a training goes on
 Record = Mapping[str, Any]
 Model = Callable[[list[dict[str, Any]]], Sequence[Mapping[str, Any]]]
@@ -76,7 +77,7 @@ def evaluate(
     evaluators = build_evaluators(cfg, dataset_name, folder, unseen)
     # Processes of several machines may see other times of the files: that of the main process counts.
     digest = comm.all_gather(evaluation_digest(core, cfg, dataset_name, records, evaluators))[0]
-    run = _Run(evaluators, folder / "unfinished", digest, cfg.TEST.WORST_IMAGES if cfg.TEST.PLOTS else 0)
+    run = _Run(evaluators, folder / UNFINISHED, digest, cfg.TEST.WORST_IMAGES if cfg.TEST.PLOTS else 0)
     run.shown = {record["file_name"] for record in records[:SHOWN]} if show and comm.is_main_process() else set()
     with _labels_only(core), evaluation_mode(core):
         stopwatch = run.measure_images(core, cfg, records, resume=cfg.TEST.RESUME)

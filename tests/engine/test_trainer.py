@@ -84,6 +84,41 @@ def test_a_run_that_died_between_its_last_two_files_is_finished(tmp_path):
     assert (output / "model_final.pth").stat().st_mtime_ns == before
 
 
+def test_an_evaluation_that_a_run_died_in_is_done_when_it_goes_on(tmp_path, monkeypatch):
+    settings = {"SOLVER__MAX_ITER": 5, "SOLVER__STEPS": (4,), "TEST__EVAL_PERIOD": 3}
+    settings["SOLVER__BEST_CHECKPOINT__METRIC"] = "panoptic_seg/PQ"
+    undisturbed, killed = (training_cfg(tmp_path / name, **settings) for name in ("a", "b"))
+    train(undisturbed)
+    test, tested = Trainer.test, []
+
+    def die(*arguments, **more):
+        raise KeyboardInterrupt
+
+    def note(cfg, model, origin, show=None):
+        tested.append(origin.iteration)
+        return test(cfg, model, origin, show)
+
+    monkeypatch.setattr(Trainer, "test", die)
+    train(killed, crash_at=5)
+    monkeypatch.setattr(Trainer, "test", staticmethod(note))
+    assert sorted(train(killed, resume=True)) == [3, 4]
+    assert tested == [3, 5]
+    outputs = [tmp_path / name / "output" for name in ("a", "b")]
+    expected, found = ({line["iteration"]: line.get("panoptic_seg/PQ") for line in read_metrics(o)} for o in outputs)
+    assert {key: value for key, value in found.items() if value is not None} == {
+        key: value for key, value in expected.items() if value is not None
+    }
+    assert {2, 5} <= found.keys()
+    best = [read_checkpoint(output / "model_best.pth")["best"] for output in outputs]
+    assert best[0] == best[1]
+    (outputs[1] / "last_checkpoint").write_text("model_0000002.pth")
+    results = outputs[1] / "inference" / DATASET / "results.json"
+    results.write_text(results.read_text().replace('"iteration": 5', '"iteration": 3'))
+    tested.clear()
+    train(killed, resume=True)
+    assert tested == [5], "what was finished is not repeated"
+
+
 def read_metrics(output):
     return [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fcclip.files.checkpoints import read_checkpoint
 
+LOG_PERIOD = 2  # iterations from one line of metrics.json to the next
 Reader = Callable[[Path], object]
 TIMES = {
     "time",
@@ -103,8 +104,12 @@ def without_seconds(path: Path) -> object:
 
 
 def iterations(path: Path) -> object:
-    """Of the lines of metrics.json; what they hold is smoothed over as many iterations as the process has seen."""
-    return [json.loads(line)["iteration"] for line in path.read_text(encoding="utf-8").splitlines()]
+    """Of the lines of metrics.json that every run writes; one that is told to stop writes one more.
+
+    What they hold is smoothed over as many iterations as the process has seen.
+    """
+    found = [json.loads(line)["iteration"] for line in path.read_text(encoding="utf-8").splitlines()]
+    return [number for number in found if number % LOG_PERIOD == LOG_PERIOD - 1 or number == found[-1]]
 
 
 def journal(path: Path) -> object:
