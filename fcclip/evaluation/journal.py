@@ -63,7 +63,12 @@ class Journal:
         return JournalWriter(self.folder / f"rank{rank}.jsonl", self._digest)
 
     def remove(self) -> None:
-        """Forget everything: the evaluation is complete, or of something else."""
+        """Forget everything: the evaluation is complete, or of something else.
+
+        Of a folder that is half deleted nothing may seem to be finished: its pictures may be gone.
+        """
+        for path in self.folder.glob("rank*.jsonl"):
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

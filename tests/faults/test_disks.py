@@ -91,6 +91,21 @@ def test_a_line_that_a_full_disk_cut_is_written_again(tmp_path: Path) -> None:
     assert list(entries.read()) == ["a.jpg", "b.jpg"]
 
 
+def test_a_journal_that_is_half_deleted_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Journal(tmp_path / "unfinished", "digest")
+    with entries.open(0) as writer:
+        writer.append("a.jpg", {"sem_seg": {"x": 1}})
+
+    def die(folder: Path, ignore_errors: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", die)
+    with pytest.raises(KeyboardInterrupt):
+        entries.remove()
+    monkeypatch.undo()
+    assert entries.read() == {}
+
+
 def test_photographs_that_go_away_are_named(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

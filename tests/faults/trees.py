@@ -109,7 +109,7 @@ def iterations(path: Path) -> object:
     What they hold is smoothed over as many iterations as the process has seen.
     """
     found = [json.loads(line)["iteration"] for line in path.read_text(encoding="utf-8").splitlines()]
-    return [number for number in found if number % LOG_PERIOD == LOG_PERIOD - 1 or number == found[-1]]
+    return sorted({number for number in found if number % LOG_PERIOD == LOG_PERIOD - 1 or number == found[-1]})
 
 
 def journal(path: Path) -> object:
