@@ -14,12 +14,10 @@ from pathlib import Path
 from tabulate import tabulate
 
 from tests.faults.fetch import publish
-from tests.faults.kills import PHASES, Fault, Moment, Trial
+from tests.faults.kills import PHASES, Fault, Trial, first_in_time
 from tests.faults.operations import OPERATIONS
 from tests.faults.zygote import Zygote
 from tests.files.servers import Server
-
-TOO_LATE = "too late"
 
 
 def main() -> int:
@@ -34,10 +32,9 @@ def main() -> int:
         for operation in chosen:
             trial = Trial(operation, zygote, Path(work) / operation.name, server.url)
             trial.run_undisturbed()
-            found = []
+            found, attempt = [], trial.fill if args.disk else trial.kill
             for number in numbers:
-                moment = Moment.draw(args.seed, operation.name, number)
-                found.append(trial.fill(number, moment.share) if args.disk else trial.kill(moment))
+                found.append(first_in_time(attempt, args.seed, operation.name, number))
                 if found[-1].wrong or found[-1].left:
                     faults += 1
                     _tell(found[-1], f"{operation.name}{' --disk' * args.disk} --seed {args.seed}")
@@ -52,12 +49,12 @@ def main() -> int:
 
 
 def _row(name: str, found: list[Fault], title: str) -> dict[str, object]:
-    phases = Counter(fault.phase or TOO_LATE for fault in found)
+    phases = Counter(fault.phase for fault in found)
     return {
         "operation": name,
-        title: len(found) - phases[TOO_LATE],
+        title: sum(phases[phase] for phase in PHASES),
         **{phase: phases[phase] for phase in PHASES},
-        TOO_LATE: phases[TOO_LATE],
+        "drawn again": sum(fault.drawn_again for fault in found),
         "equal": sum(not fault.wrong for fault in found),
         "nothing left": sum(not fault.left for fault in found),
     }

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.faults.zygote import Command, Zygote
 LONGEST = 300.0  # seconds of a command
 ORPHANS_LEFT = 30.0  # seconds that what a killed command has started may live on
 TICK = 0.003
+DRAWS = 10  # moments that are tried until one comes before the end of the command
 PHASES = ("start", "work", "end")
 INPUT = ("input*",)  # the test's own
 
@@ -42,9 +44,9 @@ class Moment:
         return f"{self.signal.name} at {self.share:.3f} of the time {where}"
 
     @classmethod
-    def draw(cls, seed: int, name: str, number: int) -> Moment:
-        """Half of the kills by SIGKILL; half of either kind fall into the work."""
-        share = random.Random(f"{seed} {name} {number}").random()
+    def draw(cls, seed: int, name: str, number: int, again: int = 0) -> Moment:
+        """Half of the kills by SIGKILL; half of either kind fall into the work. `again` draws another share."""
+        share = random.Random(f"{seed} {name} {number}" + f" {again}" * bool(again)).random()
         return cls(number, (signal.SIGKILL, signal.SIGTERM)[number % 2], share, number // 2 % 2 == 1)
 
 
@@ -58,6 +60,7 @@ class Fault:
         phase: of the command when it came; "" if it had ended before.
         wrong: what is not as in an undisturbed run.
         left: what should not be there.
+        drawn_again: how often the command had ended before, so that another moment was drawn.
     """
 
     number: int
@@ -65,10 +68,22 @@ class Fault:
     phase: str = ""
     wrong: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    drawn_again: int = 0
 
     def __str__(self) -> str:
         found = [*self.wrong, *(f"left behind: {name}" for name in self.left)]
         return f"{self.number} ({self.what}, {self.phase or 'too late'}): {'; '.join(found) or 'right'}"
+
+
+def first_in_time(attempt: Callable[[Moment], Fault], seed: int, name: str, number: int) -> Fault:
+    """Try moments, one after another, until one comes before the end of the command; one that went wrong counts too."""
+    for again in range(DRAWS):
+        fault = attempt(Moment.draw(seed, name, number, again))
+        fault.drawn_again = again
+        if fault.phase or fault.wrong or fault.left:
+            return fault
+    fault.wrong.append(f"the command had ended {DRAWS} times before it was disturbed")
+    return fault
 
 
 class Trial:
@@ -107,20 +122,23 @@ class Trial:
     def kill(self, moment: Moment) -> Fault:
         """Kill the command at a moment, repeat it, and compare."""
         self._reset()
+        start = time.monotonic()
         fault, command = Fault(moment.number, str(moment)), self._start(False)
         if self._wait_until(command, moment):
-            fault.phase = self._phase()
-            command.send(moment.signal)
+            phase = self._phase()
+            fault.phase = phase if command.send(moment.signal) else ""
+        if not fault.phase:
+            self._is_faster(time.monotonic() - start)
         self._end(command, fault)
         self._repeat_and_compare(fault)
         return fault
 
-    def fill(self, number: int, share: float) -> Fault:
+    def fill(self, moment: Moment) -> Fault:
         """Run the command on a disk that has room for a share of what it writes, repeat it with room, and compare."""
-        fault = Fault(number, f"room for {share:.3f} of the files")
+        fault = Fault(moment.number, f"room for {moment.share:.3f} of the files")
         with small_disk(self._folder) as disk:
             shutil.copytree(self._template, self._folder, dirs_exist_ok=True)
-            disk.resize(size_of(self._template) + int(share * self.growth))
+            disk.resize(size_of(self._template) + int(moment.share * self.growth))
             self.log.unlink(missing_ok=True)
             code = self._end(self._start(False), fault)
             fault.phase = self._phase() if code else ""
@@ -173,6 +191,12 @@ class Trial:
             if command.wait(TICK) is not None:
                 return False
         return command.wait(moment.share * (self.seconds_of_work if moment.in_work else self.seconds)) is None
+
+    def _is_faster(self, seconds: float) -> None:
+        """Draw moments from what a run takes now: the machine may have been busier during the first one."""
+        if seconds < self.seconds:
+            self.seconds_of_work *= seconds / self.seconds
+            self.seconds = seconds
 
     def _phase(self) -> str:
         if self._is_there(self._operation.last):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fetch import publish
-from tests.faults.kills import Moment, Trial
+from tests.faults.kills import DRAWS, Fault, Moment, Trial, first_in_time
 from tests.faults.operations import OPERATIONS
 from tests.faults.trees import contents, differences
 from tests.faults.zygote import Zygote
@@ -47,6 +47,28 @@ def test_moments_follow_from_the_seed() -> None:
     assert [moment.in_work for moment in drawn[::2]].count(True) == 25
     assert min(moment.share for moment in drawn) < 0.05
     assert max(moment.share for moment in drawn) > 0.95
+
+
+@pytest.mark.parametrize("late", [0, 1, DRAWS - 1, DRAWS])
+def test_a_moment_that_came_too_late_is_drawn_again(late: int) -> None:
+    tried: list[Moment] = []
+
+    def attempt(moment: Moment) -> Fault:
+        tried.append(moment)
+        return Fault(moment.number, str(moment), phase="" if len(tried) <= late else "work")
+
+    fault = first_in_time(attempt, 0, "training", 5)
+    assert tried[0] == Moment.draw(0, "training", 5)
+    assert len({moment.share for moment in tried}) == len(tried) == min(late + 1, DRAWS)
+    assert {(moment.number, moment.signal, moment.in_work) for moment in tried} == {(5, signal.SIGTERM, False)}
+    assert fault.drawn_again == len(tried) - 1
+    assert bool(fault.wrong) == (late == DRAWS), "a command that is never disturbed is no success"
+
+
+def test_a_late_run_that_went_wrong_is_not_drawn_again() -> None:
+    fault = first_in_time(lambda moment: Fault(moment.number, "", wrong=["x is missing"]), 0, "training", 5)
+    assert fault.wrong == ["x is missing"]
+    assert fault.drawn_again == 0
 
 
 def test_what_is_missing_other_or_left_is_told(tmp_path: Path) -> None:

@@ -54,10 +54,15 @@ class Command:
             self._code = int(self._zygote.answers.readline())
         return self._code
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process, and to none that it has started."""
-        if self._code is None:
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal to the process, and to none that it has started; False if it has ended."""
+        if self._code is not None:
+            return False
+        try:
             os.kill(self.process, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     def orphans(self, seconds: float = 0.0) -> list[str]:
         """What the command has started and is still there after it has ended, and after so many seconds more."""
