@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import hooks
 from detectron2.utils import comm
 
+from fcclip.engine.writers import METRICS, recorded_names
 from fcclip.evaluation.build import inference_folder
 from fcclip.evaluation.loop import UNFINISHED
 
@@ -19,7 +20,8 @@ class PeriodicEvaluation(hooks.EvalHook):
     """Evaluates every TEST.EVAL_PERIOD iterations and at the end.
 
     The checkpoint of an iteration is written before its evaluation. So a training that goes on from there first looks
-    whether that evaluation was finished, and else does the rest of it.
+    whether that evaluation was finished, and else does the rest of it. Its last trace is its line in metrics.json: a
+    run that was killed shortly before may have missed the best weights.
 
     Args:
         cfg: of the training.
@@ -39,19 +41,25 @@ class PeriodicEvaluation(hooks.EvalHook):
             self._go_back_to(start)
 
     def _is_finished(self, done: int) -> bool:
-        """Whether all test sets have been evaluated after so many iterations."""
-        folders = [inference_folder(self._cfg, name) for name in self._cfg.DATASETS.TEST]
-        return all(_iteration_of(folder) == done and not (folder / UNFINISHED).exists() for folder in folders)
+        """Whether all test sets have been evaluated after so many iterations, and metrics.json has what came out."""
+        tasks: set[str] = set()
+        for folder in (inference_folder(self._cfg, name) for name in self._cfg.DATASETS.TEST):
+            iteration, found = _results(folder)
+            if iteration != done or (folder / UNFINISHED).exists():
+                return False
+            tasks |= found
+        recorded = recorded_names(Path(self._cfg.OUTPUT_DIR) / METRICS, done - 1)
+        return all(any(f"{task}/" in name for name in recorded) for task in tasks)
 
     def _go_back_to(self, iteration: int) -> None:
         """Let the results be those of an iteration."""
         self.trainer.iter = self.trainer.storage.iter = iteration
 
 
-def _iteration_of(folder: Path) -> int | None:
-    """After how many iterations the results in a folder were measured; None if there are none."""
+def _results(folder: Path) -> tuple[int | None, set[str]]:
+    """After how many iterations the results in a folder were measured, and of which tasks they are."""
     try:
-        found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"]["iteration"]
+        found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return found["run"]["iteration"], set(found["results"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if isinstance(found, int) else None
+        return None, set()

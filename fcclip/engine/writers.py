@@ -54,6 +54,12 @@ def trim_metrics(path: Path, start: int) -> None:
         file.truncate(kept)
 
 
+def recorded_names(path: Path, iteration: int) -> set[str]:
+    """Names of the numbers that metrics.json has of an iteration."""
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    return {name for line in lines if _iteration_of(line) == iteration for name in json.loads(line)}
+
+
 def _iteration_of(line: bytes) -> float:
     """The iteration of a line of metrics.json; infinity for a damaged one."""
     try:

@@ -11,6 +11,7 @@ import torch
 from detectron2.utils.env import seed_all_rng
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fcclip.engine.best import BestCheckpoint
 from fcclip.engine.dry_run import dry_run
 from fcclip.engine.errors import Terminated
 from fcclip.engine.trainer import Trainer
@@ -117,6 +118,26 @@ def test_an_evaluation_that_a_run_died_in_is_done_when_it_goes_on(tmp_path, monk
     tested.clear()
     train(killed, resume=True)
     assert tested == [5], "what was finished is not repeated"
+
+
+def test_an_evaluation_that_a_run_died_after_is_repeated_if_nothing_tells_its_results(tmp_path, monkeypatch):
+    settings = {"SOLVER__MAX_ITER": 5, "SOLVER__STEPS": (4,), "TEST__EVAL_PERIOD": 3}
+    cfg = training_cfg(tmp_path, **settings, SOLVER__BEST_CHECKPOINT__METRIC="panoptic_seg/PQ")
+    best = tmp_path / "output" / "model_best.pth"
+    update = BestCheckpoint.update
+
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BestCheckpoint, "update", die)
+    train(cfg, crash_at=5)
+    assert (best.parent / "inference" / DATASET / "results.json").is_file()
+    seen = []
+    monkeypatch.setattr(BestCheckpoint, "update", lambda *given: (seen.append(given[-1]), update(*given)))
+    train(cfg, resume=True)
+    assert seen == [3, 5], "also the weights after three iterations may be the best"
+    lines = [line for line in read_metrics(best.parent) if "panoptic_seg/PQ" in line]
+    assert [line["iteration"] for line in lines] == [2, 5]
 
 
 def read_metrics(output):
