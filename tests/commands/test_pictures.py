@@ -1,15 +1,21 @@
 """Folders of images: sub-folders, resuming, the summary, and work beside the network."""
 
 import json
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fcclip.commands import segment
-from fcclip.commands.pictures import plan_images
+from fcclip.commands.folder import SUMMARY
+from fcclip.commands.pictures import ImageJob, plan_images
+from fcclip.commands.results import Demo, Report
+from fcclip.evaluation.journal import Journal
 from fcclip.files.background import Background
 from tests.tiny import write_tiny_config
 
@@ -65,6 +71,41 @@ def test_other_names_and_changed_images_are_done_again(folder: Path, capsys: pyt
     assert "2 of 3 images are done already" in capsys.readouterr().out
     assert run(folder, "--resume", names=("--vocabulary", "blue star")) == 0
     assert "done already" not in capsys.readouterr().out
+
+
+def calls_of_a_finished_run(folder: Path, count: int) -> int:
+    """How many Python functions a run calls that finds so many images done; all comparisons of paths are such calls."""
+    output = folder / f"out_{count}"
+    segmenter = SimpleNamespace(stream=lambda images, *_, **__: iter(list(images)))
+    demo = Demo(cast("Any", segmenter), 0.0, Report(keep_results=True), None, 1)
+    images = [folder / f"{count}_{number}.png" for number in range(count)]
+    for path in (*images, *(output / image.name for image in images)):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with Journal(output / SUMMARY / "done", demo.identity).open(0) as journal:
+        for image in images:
+            stamp = [image.stat().st_size, image.stat().st_mtime_ns]
+            record = {"stamp": stamp, "found": {"file": str(image)}, "shares": {"red star": 0.5}}
+            journal.append(image.name, {"result": record})
+    calls = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    job = ImageJob(plan_images(images, [folder], output, resume=True))
+    sys.setprofile(note)
+    try:
+        job.run(demo)
+    finally:
+        sys.setprofile(None)
+    assert len(demo.report.results) == count
+    return calls
+
+
+def test_the_work_of_resuming_grows_with_the_images_and_not_with_their_square(tmp_path: Path) -> None:
+    few, some, many = (calls_of_a_finished_run(tmp_path, count) for count in (250, 500, 1000))
+    assert many - some < 2.5 * (some - few)
 
 
 def test_what_cannot_be_resumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
