@@ -146,7 +146,7 @@ class VideoJob:
         """Segment the frames, and say why not all were."""
         stop = f"{self.reader.name}: stopped after frame"
         try:
-            self._add_all(demo, frames, results)
+            self._add_all(demo, frames, results, interruption)
             self._is_whole = not interruption.came
             if interruption.came:
                 raise KeyboardInterrupt
@@ -157,14 +157,17 @@ class VideoJob:
         except FAILURES as error:  # without the frame nothing after it can be followed
             demo.report.skip(f"{stop} {results.last_number}: {error}")
 
-    def _add_all(self, demo: Demo, frames: FrameSource, results: FrameResults) -> None:
-        """Segment the frames, until the user presses Esc in the window."""
+    def _add_all(self, demo: Demo, frames: FrameSource, results: FrameResults, interruption: Interruption) -> None:
+        """Segment the frames, until the user presses Esc in the window.
+
+        No run may go on from after an interruption: the last frames could not look ahead.
+        """
         stream = self._stream(demo, frames, results.count)
         step = -(-FRAGMENT // demo.batch_size) * demo.batch_size  # so that a resumed run has the same batches
         for result in stream:
             place = frames.places.popleft()
             wants_more = results.add(place, None if result is None else result.above(demo.threshold))
-            if results.count % step == 0:
+            if results.count % step == 0 and not interruption.came:
                 results.commit(stream.state() if isinstance(stream, TrackedStream) else None)
             if not wants_more:
                 return

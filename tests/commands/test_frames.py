@@ -105,20 +105,23 @@ def test_a_killed_run_can_be_played_and_gone_on_with(clip: Path, undisturbed, tm
 def test_an_interrupted_run_gives_out_the_frames_it_has_read(
     clip: Path, undisturbed, tmp_path: Path, monkeypatch, capsys
 ):
-    add = frame_results.FrameResults.add
+    add, number = frame_results.FrameResults.add, 2 * FRAGMENT - 2
+    stopped = number + 5  # so many were looked ahead; those could not look ahead, so that a repeated run has others
 
     def interrupt(self, place, result):
-        if place.number == 30:
+        if place.number == number:
             os.kill(os.getpid(), signal.SIGINT)
         return add(self, place, result)
 
     monkeypatch.setattr(frame_results.FrameResults, "add", interrupt)
     assert video.main(words(clip, tmp_path)) == 1
     monkeypatch.undo()
-    assert "stopped after frame 35: the run was interrupted; the same command with --resume" in capsys.readouterr().err
-    assert len(read(tmp_path / "out.mp4")) == 35  # 30, and 5 that were looked ahead
-    assert len(json.loads((tmp_path / "out.json").read_text())["results"]) == 35
+    told = f"stopped after frame {stopped}: the run was interrupted; the same command with --resume"
+    assert told in capsys.readouterr().err
+    assert len(read(tmp_path / "out.mp4")) == stopped
+    assert len(json.loads((tmp_path / "out.json").read_text())["results"]) == stopped
     assert video.main(words(clip, tmp_path, resume=True)) == 0
+    assert f"{FRAGMENT} frames are done already" in capsys.readouterr().out
     assert contents(tmp_path) == contents(undisturbed[0])
 
 
