@@ -46,8 +46,8 @@ from tools.load_test_page import NAMES, serving, summary
 SIDE = 64
 STEP = 500  # images from one look at the process to the next
 WARM = 0.2  # of the work, in which memory may grow: buffers, pools and caches fill
-MOST_GROWTH = 1.0  # MB per 1,000 images after that; a leak of one small picture each would be 12
-NOISE = 10.0  # MB, as allocators take and give back
+MOST_GROWTH = 1.0  # MB per 1,000 images in the end; a leak of one small picture each would be 12
+NOISE = 1.0  # MB, as allocators take and give back
 MOST_SLOWER = 1.5  # CPU per image at the end, by that at the beginning
 WORDS = NAMES[0]
 SMALL = ("INPUT.MIN_SIZE_TEST", str(SIDE))
@@ -80,14 +80,19 @@ class Mark:
 class Growth:
     """What a row of marks says.
 
+    What fills up, as the memory that an allocator keeps for each thread, grows less and less; a leak goes on. So the
+    last half decides.
+
     Attributes:
         megabytes: of memory per 1,000, a straight line through the marks.
-        altogether: megabytes, of that line from the first to the last mark.
+        in_the_end: the same of the last half of the marks.
+        altogether: megabytes, of that line from the first to the last mark of the last half.
         files, threads: more at the end than at the beginning.
         slower: CPU seconds per image of the last quarter, by those of the first.
     """
 
     megabytes: float
+    in_the_end: float
     altogether: float
     files: int
     threads: int
@@ -102,18 +107,24 @@ class Growth:
         """
         if len(marks) < 3:
             raise ValueError("too few looks at the process to tell a growth; give more work (see --help)")
-        slope = np.polyfit([mark.done for mark in marks], [mark.megabytes for mark in marks], 1)[0]
-        first, last, quarter = marks[0], marks[-1], max(1, len(marks) // 4)
+        first, last, half, quarter = marks[0], marks[-1], marks[len(marks) // 2 :], max(1, len(marks) // 4)
         begin, end = per_image(first, marks[quarter]), per_image(marks[-1 - quarter], last)
-        altogether = float(slope) * (last.done - first.done)
-        return cls(1000 * float(slope), altogether, last.files - first.files, last.threads - first.threads, end / begin)
+        in_the_end = slope(half) if len(half) > 2 else slope(marks)
+        altogether = in_the_end / 1000 * (last.done - half[0].done)
+        more = (last.files - first.files, last.threads - first.threads)
+        return cls(slope(marks), in_the_end, altogether, *more, end / begin)
 
     @property
     def is_none(self) -> bool:
         """Whether nothing grew."""
         few = 4  # of connections and helpers that come and go
-        is_flat = self.megabytes <= MOST_GROWTH or self.altogether <= NOISE
+        is_flat = self.in_the_end <= MOST_GROWTH or self.altogether <= NOISE
         return is_flat and self.files <= few and self.threads <= few and self.slower <= MOST_SLOWER
+
+
+def slope(marks: Sequence[Mark]) -> float:
+    """Megabytes per 1,000 images, of a straight line."""
+    return 1000 * float(np.polyfit([mark.done for mark in marks], [mark.megabytes for mark in marks], 1)[0])
 
 
 def per_image(first: Mark, last: Mark) -> float:
@@ -129,7 +140,8 @@ def report(part: str, marks: Sequence[Mark], warm: float = WARM) -> bool:
     rows = [[m.done, f"{m.megabytes:.0f}", m.files, m.threads, f"{m.cpu:.1f}"] for m in shown]
     print(f"\n{part}\n{tabulate(rows, ['done', 'MB', 'files', 'threads', 'CPU s'], tablefmt='github')}")
     print(
-        f"{part}: {growth.megabytes:+.2f} MB per 1,000, {growth.files:+d} files, {growth.threads:+d} threads, "
+        f"{part}: {growth.megabytes:+.2f} MB per 1,000, in the last half {growth.in_the_end:+.2f}, "
+        f"{growth.files:+d} files, {growth.threads:+d} threads, "
         f"{1000 * per_image(late[0], late[-1]):.1f} ms of CPU each, {growth.slower:.2f} times that at the end; "
         f"{'no growth' if growth.is_none else 'GROWS'}",
         flush=True,
@@ -339,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=10_000, help="of folders, batch and page (default: %(default)s)")
     parser.add_argument("--vocabularies", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=20, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=100, help="answers of each thread (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=300, help="answers of each thread (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/load_test"), help="default: %(default)s")
     options = parser.parse_args(arguments)
     options.pictures = options.output / f"pictures_{options.images}"
