@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from torch.multiprocessing import ProcessRaisedException
@@ -36,6 +37,15 @@ def test_an_error_is_one_sentence(capsys, error, sentence):
         run_command("train_net.py", lambda: fail(error), debug=True)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests are a background job, which a shell lets ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
 def test_signals_end_the_work_and_are_handled_as_before_afterwards(capsys, number, code):
     before = signal.getsignal(signal.SIGTERM)
