@@ -46,6 +46,9 @@ from fcclip.weights import load_weights
 
 DEFORMABLE = ("grid-sample", "gather")
 NEEDED = ("onnx", "onnxscript")
+# That of 2.6 fails on axes that stay free, for all our models.
+OLDEST_EXPORTER = (2, 9)
+EXPORTER_WORKS = tuple(int(number) for number in torch.__version__.split(".")[:2]) >= OLDEST_EXPORTER
 LEAST_INSTANCE_SCORE = 0.05  # as the Segmenter's
 
 
@@ -84,7 +87,7 @@ def export_model(cfg: CfgNode, folder: str | Path, options: ExportOptions | None
     Raises:
         ModuleNotFoundError: a package of the extra `export` is missing.
         ValueError: the model is of a kind that cannot be exported, or an option is no choice.
-        RuntimeError: weights were not loaded.
+        RuntimeError: weights were not loaded, or PyTorch is too old to export.
         OutputError: something is at `folder` already.
     """
     options = options or ExportOptions()
@@ -124,9 +127,6 @@ def check_can_export(cfg: CfgNode, options: ExportOptions) -> None:
         raise ValueError("calibrating needs pictures like those that the model will see; give a folder with --images")
     if options.int8 and cfg.MODEL.META_ARCHITECTURE != QUERY_SYSTEM:
         raise ValueError(f"8 bits were tried with {QUERY_SYSTEM} alone; export this model without --int8")
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(f'exporting needs {" and ".join(missing)}: pip install "fcclip[export]"')
     if options.opset not in OPSETS:
         raise ValueError(f"the opset is one of {', '.join(map(str, OPSETS))}, not {options.opset}")
     if options.deformable not in DEFORMABLE:
@@ -144,6 +144,18 @@ def check_can_export(cfg: CfgNode, options: ExportOptions) -> None:
         raise ValueError(
             "an exported model resizes masks, not class scores; set "
             "MODEL.MASK_FORMER.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE to True"
+        )
+    _check_packages()
+
+
+def _check_packages() -> None:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(f'exporting needs {" and ".join(missing)}: pip install "fcclip[export]"')
+    if not EXPORTER_WORKS:
+        raise RuntimeError(
+            f"exporting needs PyTorch {'.'.join(map(str, OLDEST_EXPORTER))} or newer, and this is {torch.__version__}; "
+            "update it, or export elsewhere: an exported folder needs no PyTorch"
         )
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from detectron2.config import CfgNode
 
 from fcclip.export import Runtime
-from fcclip.export.write import ExportOptions, export_model
+from fcclip.export.write import EXPORTER_WORKS, NEEDED, ExportOptions, export_model
 from fcclip.segmenter import Segmenter
 from fcclip.vocabulary import Vocabulary
 from tests.tiny import tiny_cfg
 from tests.zero_shot import CLIP, zero_shot_cfg
 
 SYSTEMS = ("convnext", "resnet", "ZegCLIP", "CascadeCLIP")
+needs_exporter = pytest.mark.skipif(
+    not EXPORTER_WORKS or not all(find_spec(name) for name in (*NEEDED, "onnxruntime")),
+    reason="what the extra `export` installs is not there, or older",
+)
 GIVEN = Vocabulary.from_string("red circle, cross; blue square; grass=stuff")  # with which they are exported
 
 

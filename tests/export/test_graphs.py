@@ -11,6 +11,7 @@ from fcclip.export.engine import OnnxRuntimeGraph
 from fcclip.export.graphs import _write
 from fcclip.modeling.deformable.gather_backend import sample_by_gather
 from fcclip.modeling.deformable.torch_backend import sample_torch
+from tests.export.systems import needs_exporter
 from tests.tiny import tiny_model
 
 
@@ -25,6 +26,7 @@ class Pooling(nn.Module):
         return mask_pool(features, masks), self.clip.embed_masks(features, masks)
 
 
+@needs_exporter
 def test_masks_without_pixels_are_numbers(tmp_path: Path) -> None:
     pooling = Pooling().eval()
     width = pooling.clip.tower.channels["res5"]

@@ -19,8 +19,10 @@ from PIL import Image
 from fcclip.export import Runtime
 from fcclip.export.manifest import MANIFEST
 from fcclip.segmentation import Segmentation
-from tests.export.systems import GIVEN, SYSTEMS, Pair, export_small, picture
+from tests.export.systems import GIVEN, SYSTEMS, Pair, export_small, needs_exporter, picture
 from tests.tiny import REPOSITORY
+
+pytestmark = needs_exporter
 
 SIZES = [(90, 120), (128, 70), (64, 64)]
 VOCABULARIES = ["red circle; grass=stuff", "dog,puppy; sky=stuff; road=stuff; car", "tree; house,hut; lake=stuff"]

@@ -7,6 +7,7 @@ import pytest
 
 from fcclip import get_cfg
 from fcclip.__main__ import main
+from fcclip.export import write
 from fcclip.export.write import ExportOptions, check_can_export
 
 
@@ -31,6 +32,18 @@ def test_models() -> None:
         check_can_export(cfg, ExportOptions(int8="dynamic"))
     cfg.MODEL.META_ARCHITECTURE = "CLIP"
     with pytest.raises(ValueError, match="CLIP cannot be exported, .*; export FCCLIP"):
+        check_can_export(cfg, ExportOptions())
+
+
+def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = get_cfg()
+    cfg.MODEL.META_ARCHITECTURE = "ZegCLIP"
+    monkeypatch.setattr(write, "EXPORTER_WORKS", False)
+    monkeypatch.setattr(write, "NEEDED", ("json",))
+    with pytest.raises(RuntimeError, match=r"exporting needs PyTorch 2\.9 or newer, and this is \d.*; update it"):
+        check_can_export(cfg, ExportOptions())
+    monkeypatch.setattr(write, "NEEDED", ("json", "surely_not_installed"))
+    with pytest.raises(ModuleNotFoundError, match=r"exporting needs surely_not_installed: pip install"):
         check_can_export(cfg, ExportOptions())
 
 
