@@ -7,7 +7,6 @@ Raises:
 
 import importlib.util
 import os
-import warnings
 
 if importlib.util.find_spec("detectron2") is None:
     raise ModuleNotFoundError(
@@ -24,8 +23,6 @@ import torch
 cv2.setNumThreads(0)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-# fvcore, which Detectron2 imports, scripts two functions at import; nobody who uses this package can change that.
-warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
 
 import fcclip.data.datasets
 import fcclip.modeling  # noqa: F401, both register by name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -19,6 +20,8 @@ REGISTERING = "fcclip.public"  # the module whose import registers
 
 def register_with_detectron2() -> None:
     """Register now if Detectron2 is there, else when the first import of it has ended."""
+    # fvcore, which Detectron2 imports, scripts two functions at import; nobody who uses this package can change that.
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
     if sys.modules.get("detectron2") is not None:
         importlib.import_module(REGISTERING)
     elif not any(isinstance(finder, RegisteringFinder) for finder in sys.meta_path):

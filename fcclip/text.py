@@ -35,7 +35,7 @@ TEMPLATES = (
     "There is a large {} in the scene.",
 )
 BATCH_SIZE = 256
-PROGRESS_FROM = 32  # names; fewer are encoded before a progress bar would be read
+PROGRESS_AFTER = 3.0  # seconds; who waits less needs no progress bar
 MOST_ROWS = 20_000  # names whose rows stay in memory, 60 MB of CLIP-L's
 WRITE_SECONDS = 10.0  # from one writing of the cache to the next while names are encoded
 
@@ -193,7 +193,7 @@ class NameEmbedder:
         refuse_overlong(zip(names, longest.tolist(), strict=True), tokens.shape[1])
         prompts_of_name = tokens.view(len(names), count, -1)
         order = _in_order(prompts_of_name[:, 0])  # names that begin alike come together, and are encoded together
-        bar = tqdm(total=len(names), desc="encoding class names", disable=len(names) < PROGRESS_FROM, leave=False)
+        bar = tqdm(total=len(names), desc="encoding class names", delay=PROGRESS_AFTER, disable=None, leave=False)
         unwritten: dict[str, Tensor] = {}
         written = time.monotonic()
         try:

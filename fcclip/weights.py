@@ -75,6 +75,7 @@ class WeightState:
         self._backbone = backbone
         self._allow_random = allow_random
         self._head_is_random = has_head
+        self._is_told = False  # that weights are random
 
     @property
     def random_parts(self) -> list[str]:
@@ -91,20 +92,25 @@ class WeightState:
             self._head_is_random = False
 
     def check(self, training: bool) -> None:
-        """Refuse to run on random weights; training may start from a random mask generator.
+        """Refuse to run on random weights, or warn once if they are allowed; training may start from a random head.
 
         Raises:
             RuntimeError: naming what is random and how to load it.
         """
         if training and self._backbone.weights_source is not None:
             self._head_is_random = False  # it is being trained
-        if self.random_parts and not self._allow_random:
-            verb = "have" if len(self.random_parts) > 1 else "has"
+        if not self.random_parts:
+            return
+        verb = "have" if len(self.random_parts) > 1 else "has"
+        fact = f"the {' and the '.join(self.random_parts)} of this model {verb} random weights"
+        if not self._allow_random:
             raise RuntimeError(
-                f"the {' and the '.join(self.random_parts)} of this model {verb} random weights; load "
-                "a checkpoint (MODEL.WEIGHTS, MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS), or set "
+                f"{fact}; load a checkpoint (MODEL.WEIGHTS, MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS), or set "
                 "MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS True to run it all the same"
             )
+        if not self._is_told:
+            logger.warning("%s, as was asked for: what it finds means nothing", fact)
+            self._is_told = True
 
 
 def load_weights(model: nn.Module, path: str | Path) -> LoadReport:

@@ -34,6 +34,24 @@ def test_whole_checkpoint_loads_without_a_rest(tmp_path, state) -> None:
     model(IMAGE)
 
 
+def test_random_weights_that_are_allowed_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    model = build_model(tiny_cfg(MODEL__FC_CLIP__ALLOW_RANDOM_WEIGHTS=True)).eval()
+    model(IMAGE)
+    model(IMAGE)
+    told = "the CLIP and the mask generator of this model have random weights, as was asked for"
+    assert [record.getMessage().partition(":")[0] for record in caplog.records if "random" in record.getMessage()] == [
+        told
+    ]
+
+
+def test_loaded_weights_are_not_called_random(tmp_path, state, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save({"model": state}, tmp_path / "whole.pth")
+    model = unloaded()
+    load_weights(model, tmp_path / "whole.pth")
+    model(IMAGE)
+    assert not [record for record in caplog.records if "random" in record.getMessage()]
+
+
 def test_stripped_checkpoint_needs_a_loaded_clip(tmp_path, state) -> None:
     torch.save({"model": head_of(state)}, tmp_path / "head.pth")
     clip = {key.removeprefix(CLIP_PREFIX): tensor for key, tensor in state.items() if key.startswith(CLIP_PREFIX)}

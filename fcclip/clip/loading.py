@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ OPENAI_TAG = "openai"
 SHIPPED_DESCRIPTIONS = Path(__file__).parent / "configs"
 # Entries of OpenAI's archives that describe the model and are not weights.
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+RANDOM_WARNING = "No pretrained weights loaded"  # how open_clip begins it
 MOST_WORDS, LONGEST_WORD = 50_000, 64  # that a tokenizer remembers
 
 
@@ -72,7 +75,8 @@ class _WordMemory(dict[str, str]):
 
 def _get_tokenizer(name: str) -> Any:
     """open_clip's tokenizer of a model; its own, where it is not of Hugging Face, would remember every word."""
-    tokenizer = open_clip.get_tokenizer(name)
+    with _without_random_warning():
+        tokenizer = open_clip.get_tokenizer(name)
     if isinstance(getattr(tokenizer, "cache", None), dict):
         tokenizer.cache = _WordMemory(tokenizer.cache)
     return tokenizer
@@ -121,11 +125,33 @@ def _build(name: str, pretrained: str) -> tuple[nn.Module, str | None]:
 
 
 def _create(name: str, **options: Any) -> nn.Module:
-    """A model of random weights."""
-    model = open_clip.create_model(name, **options)
+    """A model of random weights, for a file or checkpoint to replace; `WeightState` knows whether one did."""
+    with _without_random_warning():
+        model = open_clip.create_model(name, **options)
     if name in MODELS_WITH_STEM:
         add_stem(model)
     return model
+
+
+@contextmanager
+def _without_random_warning() -> Iterator[None]:
+    """Keep open_clip from saying that a model has random weights, which it cannot know.
+
+    It logs by functions of the module `logging`, which give the root logger a handler if it has none: then warnings of
+    the whole program would look different from there on. A handler that does nothing, for the time being, prevents it.
+    """
+    root, nothing = logging.getLogger(), logging.NullHandler()
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return RANDOM_WARNING not in record.getMessage()
+
+    root.addHandler(nothing)
+    root.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_wanted)
+        root.removeHandler(nothing)
 
 
 def _build_from_file(name: str, path: Path, quick_gelu: bool = False) -> nn.Module:

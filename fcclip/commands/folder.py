@@ -97,6 +97,8 @@ class FolderRun:
         writer.writerows([["class", "images", "mean_share_there"], *([n, c, f"{s:.6f}"] for n, c, s in rows)])
         write_text(self.folder / "summary.csv", text.getvalue())
         save_picture(self.folder / "contact_sheet.jpg", contact_sheet([places[name].picture for name in done]))
+        if not rows:
+            return f"nothing found in {len(done)} {'image' if len(done) == 1 else 'images'}"
         shown = [[name, count, f"{100 * share:.1f} %"] for name, count, share in rows[:MOST_ROWS]]
         return tabulate(shown, headers=["class", "images", "area there"], disable_numparse=True)
 

@@ -64,7 +64,7 @@ class FrameSource:
             self.reader = open_frames(self.reader.name)
         reader, is_last, done, group = self.reader, self._pass == self._passes, self._done, -1
         label = "frames" if self._passes == 1 else f"pass {self._pass} of {self._passes}"
-        for frame in tqdm(reader, total=reader.frame_count, desc=label, unit="frame"):
+        for frame in tqdm(reader, total=reader.frame_count, desc=label, unit="frame", disable=None):
             if self._interruption.came:
                 if not is_last:
                     raise KeyboardInterrupt

@@ -22,7 +22,7 @@ def vocabulary_hints(vocabulary: Vocabulary) -> tuple[str, ...]:
         >>> vocabulary_hints(Vocabulary.from_string("cat; cats"))
         ('"cat" and "cats" are two classes, which are hard to tell apart; if they are one, write "cat,cats"',)
     """
-    return tuple([*_classes_as_synonyms(vocabulary), *_alike(vocabulary)][:MOST_HINTS])
+    return tuple([*_classes_as_synonyms(vocabulary), *_alike(vocabulary), *_unmarked(vocabulary)][:MOST_HINTS])
 
 
 def _classes_as_synonyms(vocabulary: Vocabulary) -> Iterator[str]:
@@ -79,6 +79,30 @@ def _alike(vocabulary: Vocabulary) -> Iterator[str]:
                     f'"{other}" and "{name}" are two classes, which are hard to tell apart; if they are one, write '
                     f'"{other},{name}"'
                 )
+
+
+def _unmarked(vocabulary: Vocabulary) -> Iterator[str]:
+    """Things that the shipped lists have as stuff only, in one sentence."""
+    kinds = _listed_kinds()
+    names = [c.names[0] for c in vocabulary.categories if c.is_thing and kinds.get(c.names[0].casefold()) == {False}]
+    if names:
+        quoted = ", ".join(f'"{name}"' for name in names[:MOST_HINTS])
+        rest = f" and {len(names) - MOST_HINTS} more" if len(names) > MOST_HINTS else ""
+        yield (
+            f"{quoted}{rest}: objects here, to be told apart, and stuff in COCO or ADE20K; for one region per image "
+            f'write "{names[0]}=stuff"'
+        )
+
+
+@cache
+def _listed_kinds() -> dict[str, set[bool]]:
+    """For each name of the shipped lists, whether it is a thing, stuff, or both."""
+    kinds: dict[str, set[bool]] = {}
+    for key in BUILTIN_VOCABULARIES:
+        for category in builtin_vocabulary(key).categories:
+            for name in category.names:
+                kinds.setdefault(name.strip().casefold(), set()).add(category.is_thing)
+    return kinds
 
 
 def _plain(name: str) -> str:

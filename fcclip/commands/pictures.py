@@ -138,7 +138,9 @@ class ImageJob:
             Background(demo.report.skip_image) as formats,
         ):
             start = time.perf_counter()
-            results = demo.stream(tqdm(images, desc="images", unit="image"), skip)
+            # A bar of one image tells nothing, and in a file of a log every step of a bar would be a line.
+            bar = tqdm(images, desc="images", unit="image", disable=True if len(images) < 2 else None)
+            results = demo.stream(bar, skip)
             for image, result in zip(images, results, strict=True):
                 if result is None:
                     continue

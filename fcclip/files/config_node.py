@@ -80,6 +80,9 @@ class SafeNode(CfgNode):
 
     def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
         """Merge keys and values in turn, such as `["SOLVER.BASE_LR", 0.1]`; errors as in `merge_from_file`."""
+        flag = next((key for key in cfg_list[0::2] if str(key).startswith("--")), None)
+        if flag is not None:
+            raise ConfigError(f"{flag} stands behind pairs of key and value; write flags before them")
         if len(cfg_list) % 2:
             raise ConfigError(f"options come in pairs of key and value, but {cfg_list[-1]!r} has no value")
         for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -39,6 +41,18 @@ def test_file_of_another_model_is_refused(tmp_path, state) -> None:
 
 def test_without_a_source_weights_are_random() -> None:
     assert load_clip(NAME, "").source is None
+
+
+def test_building_leaves_the_root_logger_as_it_was() -> None:
+    code = (
+        "import logging\n"
+        "from fcclip.clip.loading import load_clip\n"
+        f"load_clip({NAME!r}, '')\n"
+        "assert not logging.root.handlers and not logging.root.filters\n"
+        "logging.getLogger('here').warning('of the program')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "of the program"
 
 
 def test_unknown_names_are_named() -> None:

@@ -15,13 +15,22 @@ def test_one_class_of_several_names() -> None:
 
 
 def test_synonyms_that_are_classes_of_a_shipped_list() -> None:
-    assert hints("cat, dog; tree") == (
+    assert hints("cat, dog; bear") == (
         '"cat" and "dog" are synonyms here, but two classes of COCO; for two write "cat; dog"',
     )
 
 
 @pytest.mark.parametrize(
-    "text", ["cat", "cat,kitten; sky,clouds=stuff", "sofa,couch; chair", "bus; buses depot", "glass; gas"]
+    "text",
+    [
+        "cat",
+        "forklift; floor=stuff",
+        "person",
+        "cat,kitten; sky,clouds=stuff",
+        "sofa,couch; chair",
+        "bus; buses depot",
+        "glass; gas",
+    ],
 )
 def test_what_is_right_gets_no_hint(text: str) -> None:
     assert hints(text) == ()
@@ -35,6 +44,15 @@ def test_names_that_are_nearly_the_same(one: str, other: str) -> None:
     assert hints(f"{one}; {other}") == (
         f'"{one}" and "{other}" are two classes, which are hard to tell apart; if they are one, write "{one},{other}"',
     )
+
+
+def test_stuff_that_is_not_marked() -> None:
+    assert hints("forklift; floor; sky,clouds") == (
+        '"floor", "sky": objects here, to be told apart, and stuff in COCO or ADE20K; for one region per image write '
+        '"floor=stuff"',
+    )
+    (hint,) = hints("sky; grass; sea; sand; road; river; snow")
+    assert hint.startswith('"sky", "grass", "sea", "sand", "road" and 2 more: ')
 
 
 def test_only_some_hints_are_given() -> None:

@@ -73,6 +73,11 @@ def test_other_names_and_changed_images_are_done_again(folder: Path, capsys: pyt
     assert "done already" not in capsys.readouterr().out
 
 
+def test_nothing_found_is_said_in_place_of_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--confidence-threshold", "1") == 0
+    assert "\nnothing found in 3 images\nsummary: " in capsys.readouterr().out
+
+
 def calls_of_a_finished_run(folder: Path, count: int) -> int:
     """How many Python functions a run calls that finds so many images done; all comparisons of paths are such calls."""
     output = folder / f"out_{count}"

@@ -161,6 +161,8 @@ def test_a_file_is_merged_as_a_whole_or_not_at_all(write: Write) -> None:
     ("options", "message"),
     [
         (["SEED"], "pairs of key and value, but 'SEED' has no value"),
+        (["SEED", "1", "--dry-run"], "--dry-run stands behind pairs of key and value; write flags before them"),
+        (["SEED", "1", "--num-gpus", "2"], "--num-gpus stands behind"),
         (["MODEL", "x"], 'MODEL is "x"; it is a section'),
         (["MODEL", {"WEIGHTS": "x"}], "MODEL is given as a mapping"),
         (["MODEL.FC_CLIP.INFERENCE_DTYPE", "half"], "choose one of float32, bfloat16, float16"),

@@ -68,7 +68,7 @@ def run_jobs(
     Raises:
         Exception: the first one that a job raised; jobs that have not begun are dropped.
     """
-    progress = partial(tqdm, total=len(jobs), desc=description, unit=unit)
+    progress = partial(tqdm, total=len(jobs), desc=description, unit=unit, disable=None)
     if workers < 2 or len(jobs) < 2:
         return list(progress(map(function, jobs)))
     chunk = max(1, min(_LARGEST_CHUNK, len(jobs) // (4 * workers)))
