@@ -39,9 +39,8 @@ def test_random_weights_that_are_allowed_are_told_once(caplog: pytest.LogCapture
     model(IMAGE)
     model(IMAGE)
     told = "the CLIP and the mask generator of this model have random weights, as was asked for"
-    assert [record.getMessage().partition(":")[0] for record in caplog.records if "random" in record.getMessage()] == [
-        told
-    ]
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.partition(":")[0] for message in messages if "random" in message] == [told]
 
 
 def test_loaded_weights_are_not_called_random(tmp_path, state, caplog: pytest.LogCaptureFixture) -> None:

@@ -47,10 +47,9 @@ def test_names_that_are_nearly_the_same(one: str, other: str) -> None:
 
 
 def test_stuff_that_is_not_marked() -> None:
-    assert hints("forklift; floor; sky,clouds") == (
-        '"floor", "sky": objects here, to be told apart, and stuff in COCO or ADE20K; for one region per image write '
-        '"floor=stuff"',
-    )
+    (hint,) = hints("forklift; floor; sky,clouds")
+    assert hint.startswith('"floor", "sky": objects here')
+    assert hint.endswith('write "floor=stuff"')
     (hint,) = hints("sky; grass; sea; sand; road; river; snow")
     assert hint.startswith('"sky", "grass", "sea", "sand", "road" and 2 more: ')
 
