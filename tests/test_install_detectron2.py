@@ -127,3 +127,10 @@ def test_missing_requirement_is_named(installer, monkeypatch, capsys) -> None:
     monkeypatch.setattr(installer.subprocess, "run", lambda *_, **__: failed)
     assert installer.main(["--check"]) == 1
     assert "No module named 'fvcore'); install the requirements with 'pip install -r" in capsys.readouterr().err
+
+
+def test_what_pip_said_last_is_told(installer, monkeypatch) -> None:
+    failed = subprocess.CompletedProcess([], 1, "Collecting\n", "ERROR: No matching distribution found\n")
+    monkeypatch.setattr(installer.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(installer.InstallError, match=r"'pip download' failed:\n(.*\n)*ERROR: No matching distribution"):
+        installer.run_pip("download", "nothing")

@@ -86,3 +86,8 @@ def test_results_that_have_lost_a_file(scenes: Path, tmp_path: Path) -> None:
         file.unlink(missing_ok=True)
         with pytest.raises(ValueError, match=f"{file.name} is missing, though the index has it"):
             list(predictions(Store(str(target))))
+
+
+def test_a_folder_without_results(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no results; check --output"):
+        list(predictions(Store(str(tmp_path))))

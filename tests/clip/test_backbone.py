@@ -81,3 +81,14 @@ def test_only_the_convolutions_are_copied() -> None:
 def test_an_unknown_type_is_named() -> None:
     with pytest.raises(ValueError, match='TRAINING_TOWER_DTYPE is "half"; choose one of float32, bfloat16, float16'):
         tower_model(dtype="half")
+
+
+def test_the_published_entry_point_pools_as_its_tower_does() -> None:
+    convnext, resnet = tiny_model("convnext").backbone, tiny_model("resnet").backbone
+    width = convnext.tower.channels["res5"]
+    pooled = torch.randn(2, 3, width)
+    assert torch.equal(convnext.visual_prediction_forward(pooled), convnext.embed_pooled(pooled))
+    dense, masks = torch.randn(1, resnet.tower.channels["res5"], 3, 4), torch.randn(1, 5, 3, 4)
+    assert torch.equal(resnet.visual_prediction_forward(dense, masks), resnet.embed_masks(dense, masks))
+    with pytest.raises(ValueError, match=r"pools by attention: pass the mask logits \(B, Q, h, w\) as well"):
+        resnet.visual_prediction_forward(dense)

@@ -114,6 +114,13 @@ def test_label_maps(root: Path):
     assert np.unique(read_label_map(Path(record["sem_seg_file_name"]))).tolist() == [0, 1]
 
 
+def test_two_files_for_one_image_are_refused(root: Path):
+    register(label_maps(root))
+    trees.write_image(root / "mine/images/a.png")
+    with pytest.raises(ValueError, match=r"mine/images has a\.jpg and a\.png; a name may occur once"):
+        DatasetCatalog.get("test_custom_labels")
+
+
 def test_unseen_classes_of_label_maps(root: Path):
     register(label_maps(root, UNSEEN=["corrosion"]))
     assert MetadataCatalog.get("test_custom_labels").unseen_classes == [1]

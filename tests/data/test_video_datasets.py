@@ -77,6 +77,14 @@ def write_raw_vipseg(root: Path) -> None:
     (root / "VIPSeg/val.txt").write_text("v\n")
 
 
+def test_a_video_without_masks_is_named(root):
+    write_raw_vipseg(root)
+    for path in (root / "VIPSeg/panomasks/v").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"panomasks/v has no \*\.png; is VIPSeg unpacked completely\?"):
+        prepare(Options(root))
+
+
 def test_vipseg_is_prepared_and_read(root):
     write_raw_vipseg(root)
     [output] = prepare(Options(root))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcclip.data.prepare.ade20k import merge_panoptic, read_instances
 from fcclip.files.panoptic import read_panoptic_json, read_panoptic_png
 from tests.data import trees
 from tests.data.trees import HEIGHT, WIDTH
@@ -295,3 +296,33 @@ def test_a_label_that_the_dataset_does_not_have_is_named(tmp_path, monkeypatch, 
     error = capsys.readouterr().err
     assert str(labels) in error
     assert "151" in error
+
+
+@pytest.mark.parametrize(
+    ("instances", "says"),
+    [
+        ([[[1, 1, 0], [2, 1, 0]]], r"object 1 has class \[1, 2\]; expected one of 1\.\.100"),
+        ([[[101, 1, 0]]], r"object 1 has class \[101\]"),
+        ([[1, 2]], r"has shape \(1, 2\); an ADE20K instance map is RGB"),
+    ],
+)
+def test_a_wrong_instance_map_is_named(instances, says, tmp_path):
+    path = trees.write_labels(tmp_path / "a.png", instances)
+    with pytest.raises(ValueError, match=rf"a\.png:? {says}"):
+        read_instances(path)
+
+
+def test_maps_of_two_sizes_are_named():
+    with pytest.raises(ValueError, match=r"a\.png has \(4, 6\) pixels \(height, width\), its instance map \(4, 5\)"):
+        merge_panoptic(np.ones((4, 6), np.uint8), [(7, np.ones((4, 5), bool))], Path("a.png"))
+
+
+def test_pascal_context_without_what_detail_needs(tmp_path, monkeypatch, capsys):
+    trees.pascal_context(tmp_path)
+    words = ("prepare_pascal_ctx_sem_seg.py", "--root", tmp_path, "--workers", "0", "--labels", "detail")
+    assert run_script(*words, monkeypatch=monkeypatch) == 1
+    assert "trainval_merged.json does not exist; download it, or use --labels mat" in capsys.readouterr().err
+    (tmp_path / "VOCdevkit/VOC2010/trainval_merged.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "detail", None)
+    assert run_script(*words, monkeypatch=monkeypatch) == 1
+    assert "the package detail (PASCAL in Detail) is not installed; use --labels mat" in capsys.readouterr().err

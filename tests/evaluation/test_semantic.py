@@ -43,6 +43,14 @@ def test_both_conventions_by_hand():
     assert metrics["pACC"] == pytest.approx(100 * 4 / 6)
 
 
+@pytest.mark.parametrize("whose", ["prediction", "ground truth"])
+def test_labels_below_zero_are_told(whose: str):
+    good, bad = np.zeros((2, 2), np.int16), np.array([[0, 0], [-3, 0]], np.int16)
+    pair = (bad, good) if whose == "prediction" else (good, bad)
+    with pytest.raises(LabelMapError, match=f"the {whose} has label -3; labels start at 0"):
+        compare_label_maps(*pair, 4, 255)
+
+
 def test_detectron2_evaluator_of_2021_gives_the_other_convention(register: Register, tmp_path: Path):
     from detectron2.evaluation import SemSegEvaluator
 

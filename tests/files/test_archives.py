@@ -95,6 +95,15 @@ def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:
         unpack(path, tmp_path / "out")
 
 
+def test_encrypted_files_are_refused(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "archive.zip", FILES)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag, in the list of files at the end
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"top/one\.txt.* is encrypted"):
+        unpack(path, tmp_path / "out")
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tgz"])
 def test_damaged_archives_are_told(tmp_path: Path, suffix: str) -> None:
     archive = write(tmp_path / f"archive{suffix}", {"noise": bytes(range(256)) * 400, **FILES})

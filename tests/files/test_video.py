@@ -67,6 +67,12 @@ def test_only_mp4_is_written(tmp_path: Path) -> None:
         pass
 
 
+def test_an_opencv_without_codecs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_writer, "CODECS", ("ZZZZ",))
+    with pytest.raises(VideoError, match="this OpenCV can write none of ZZZZ; install opencv-python-headless"):
+        video_writer._open_first_codec(tmp_path / "clip.mp4", 10, (64, 48))
+
+
 def test_cut_video_gives_its_frames_and_tells_which_are_lost(tmp_path: Path) -> None:
     path = write_avi(tmp_path / "whole.avi", frames(20))
     cut = tmp_path / "cut.avi"

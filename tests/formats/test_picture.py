@@ -91,3 +91,6 @@ def test_transparency_needs_a_format_that_has_it(tmp_path: Path) -> None:
     sample().save(tmp_path / "a.webp", transparent=True)
     with pytest.raises(ValueError, match=r"use \.png"):
         sample().save(tmp_path / "a.jpg", transparent=True)
+    with pytest.raises(ValueError, match=r'"a\.jpg" would lose what is transparent; use \.png'):
+        save_picture(tmp_path / "a.jpg", np.zeros((2, 2, 4), np.uint8))
+    assert not (tmp_path / "a.jpg").exists()
