@@ -28,7 +28,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def installer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("install_detectron2", SCRIPT)
+    spec = importlib.util.spec_from_file_location("fcclip.install_detectron2", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
