@@ -287,7 +287,7 @@ def _add_zero_shot_keys(cfg: CfgNode) -> None:
     node.DIM_FEEDFORWARD = 2048  # width of its feed-forward layers
     node.DECODER_DROPOUT = 0.1  # dropout of its layers
     node.ALIGNED_START = False  # decoders start as the cosine of names and patches; published: at random
-    node.LOSS = "nel"  # nel (every class on its own) or softmax
+    node.LOSS = "nel"  # nel (every class on its own), nel_labelled (where there are labels) or softmax
     node.MASK_WEIGHT = 100.0  # weight of the focal loss
     node.DICE_WEIGHT = 1.0  # weight of the dice loss
     node.TEMPLATES = "single"  # prompts a name is put into: single, or multiple (15)

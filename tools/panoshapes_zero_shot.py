@@ -65,6 +65,11 @@ ROWS = {
     "ZegCLIP, fine-tuned encoder": Row(
         "zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fine_tuned", "SOLVER.BACKBONE_MULTIPLIER", "0.1")
     ),
+    "ZegCLIP, fine-tuned encoder, full rate": Row(
+        "zegclip_small", ("MODEL.ZERO_SHOT.ENCODER", "fine_tuned", "SOLVER.BACKBONE_MULTIPLIER", "1.0")
+    ),
+    "ZegCLIP, loss without dice": Row("zegclip_small", ("MODEL.ZERO_SHOT.DICE_WEIGHT", "0.0")),
+    "ZegCLIP, loss of labelled pixels alone": Row("zegclip_small", ("MODEL.ZERO_SHOT.LOSS", "nel_labelled")),
     "ZegCLIP, softmax loss": Row("zegclip_small", ("MODEL.ZERO_SHOT.LOSS", "softmax")),
     "ZegCLIP, without descriptor": Row("zegclip_small", ("MODEL.ZERO_SHOT.DESCRIPTOR", "False")),
     "ZegCLIP, transductive": Row("zegclip_small_transductive", starts_from="ZegCLIP"),

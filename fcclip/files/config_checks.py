@@ -41,7 +41,7 @@ CHOICES = {
     "MODEL.ZERO_SHOT.DENSE_PATCHES": ("values", "tokens"),
     "MODEL.ZERO_SHOT.ENCODER": ("prompt_tuned", "fine_tuned", "fixed"),
     "MODEL.ZERO_SHOT.LEVEL_PROJECTION": ("random", "clip"),
-    "MODEL.ZERO_SHOT.LOSS": ("nel", "softmax"),
+    "MODEL.ZERO_SHOT.LOSS": ("nel", "nel_labelled", "softmax"),
     "MODEL.ZERO_SHOT.SETTING": ("inductive", "transductive", "fully_supervised"),
     "MODEL.ZERO_SHOT.TEMPLATES": ("single", "multiple"),
     "SOLVER.AMP.DTYPE": ("float16", "bfloat16"),

@@ -11,24 +11,32 @@ from torch import Tensor, nn
 from fcclip.modeling.zero_shot.labels import IGNORE
 
 ALPHA = 0.25  # weight of positive pixels in the focal loss; negative ones have 1 - ALPHA
-LOSSES = ("nel", "softmax")
+ABSENT = -100.0  # a logit that is a sure no: without loss and without gradient as a negative
+LOSSES = ("nel", "nel_labelled", "softmax")
 
 
 class NonMutuallyExclusiveLoss(nn.Module):
     """Focal loss and dice loss of every class map on its own, so that classes do not push each other down.
 
-    Ignored pixels count as negatives of every class, as published.
-
     Args:
         classes: number of classes; the unused buffer `empty_weight` of published checkpoints follows from it.
         mask_weight, dice_weight: of the two losses.
+        ignored_as_negatives: ignored pixels, so those of unseen classes, are negatives of every class, as published;
+            else they do not count.
 
     Source: ZegCLIP (Zhou et al., CVPR 2023), section 3.3, equations 8 to 10.
     """
 
-    def __init__(self, classes: int, mask_weight: float = 100.0, dice_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        mask_weight: float = 100.0,
+        dice_weight: float = 1.0,
+        ignored_as_negatives: bool = True,
+    ) -> None:
         super().__init__()
         self.mask_weight, self.dice_weight = mask_weight, dice_weight
+        self.ignored_as_negatives = ignored_as_negatives
         empty_weight = torch.ones(classes + 1)
         empty_weight[-1] = 0.1
         self.register_buffer("empty_weight", empty_weight)
@@ -46,6 +54,8 @@ class NonMutuallyExclusiveLoss(nn.Module):
         """
         logits = logits.float().flatten(2)
         pixels = _LabelledPixels(labels.flatten(1), logits.shape[1])
+        if not self.ignored_as_negatives:
+            logits = logits.masked_fill(~pixels.known[:, None], ABSENT)
         pairs = _mean_over_processes((pixels.counts > 0).sum())
         return {
             "loss_mask": self.mask_weight * focal_loss(logits, pixels) / pairs,
@@ -64,8 +74,8 @@ class SoftmaxLoss(nn.Module):
 
 def build_loss(kind: str, classes: int, mask_weight: float, dice_weight: float) -> nn.Module:
     """The loss of MODEL.ZERO_SHOT.LOSS."""
-    if kind == "nel":
-        return NonMutuallyExclusiveLoss(classes, mask_weight, dice_weight)
+    if kind in ("nel", "nel_labelled"):
+        return NonMutuallyExclusiveLoss(classes, mask_weight, dice_weight, ignored_as_negatives=kind == "nel")
     if kind == "softmax":
         return SoftmaxLoss()
     raise ValueError(f"MODEL.ZERO_SHOT.LOSS must be one of {', '.join(LOSSES)}, not {kind!r}")

@@ -47,6 +47,26 @@ def test_losses_are_their_definition(seed) -> None:
     assert losses["loss_dice"].item() == pytest.approx(dice, rel=1e-5)
 
 
+def test_ignored_pixels_may_be_left_out() -> None:
+    """Then the loss is that of the labelled pixels alone, but for the number of pixels that a mean is over."""
+    logits, labels = made()
+    logits.requires_grad_()
+    losses = NonMutuallyExclusiveLoss(5, ignored_as_negatives=False)(logits, labels)
+    sum(losses.values()).backward()
+    assert (logits.grad.movedim(1, -1)[labels == 255] == 0).all()
+    per_image = [
+        reference(logits[index : index + 1].movedim(1, -1)[labels[index : index + 1] != 255].T[None, :, None], kept)
+        for index in range(2)
+        for kept in [labels[index][labels[index] != 255][None, None]]
+    ]
+    pairs = [len(labels[index][labels[index] != 255].unique()) for index in range(2)]
+    shares = [(labels[index] != 255).double().mean().item() for index in range(2)]
+    focal = sum(share * found[0] * count for share, found, count in zip(shares, per_image, pairs, strict=True))
+    dice = sum(found[1] * count for found, count in zip(per_image, pairs, strict=True))
+    assert losses["loss_mask"].item() == pytest.approx(focal / sum(pairs), rel=1e-5)
+    assert losses["loss_dice"].item() == pytest.approx(dice / sum(pairs), rel=1e-5)
+
+
 def test_extreme_logits_stay_finite() -> None:
     logits, labels = made()
     logits = (100 * logits).requires_grad_()
@@ -72,7 +92,8 @@ def test_softmax_loss_leaves_ignored_pixels_out() -> None:
 def test_losses_by_name() -> None:
     assert isinstance(build_loss("nel", 3, 100, 1), NonMutuallyExclusiveLoss)
     assert isinstance(build_loss("softmax", 3, 100, 1), SoftmaxLoss)
-    with pytest.raises(ValueError, match="LOSS must be one of nel, softmax, not 'bce'"):
+    assert not build_loss("nel_labelled", 3, 100, 1).ignored_as_negatives
+    with pytest.raises(ValueError, match="LOSS must be one of nel, nel_labelled, softmax, not 'bce'"):
         build_loss("bce", 3, 100, 1)
 
 
