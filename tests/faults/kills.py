@@ -15,7 +15,7 @@ from tests.faults.operations import AGAIN, Operation
 from tests.faults.trees import contents, differences
 from tests.faults.zygote import Command, Zygote
 
-LONGEST = 300.0  # seconds of a command
+LONGEST = 900.0  # seconds of a command; an export takes a minute, on a busy machine ten
 ORPHANS_LEFT = 30.0  # seconds that what a killed command has started may live on
 TICK = 0.003
 DRAWS = 10  # moments that are tried until one comes before the end of the command
