@@ -102,6 +102,7 @@ bench: $(RUNTIME)  ## measure speed and memory
 
 # Detectron2 comes last, when what it imports is there.
 $(RUNTIME): pyproject.toml requirements.txt fcclip/install_detectron2.py
+	@echo 'setting up $(VENV): this fetches PyTorch and other packages, which may take minutes without a word; INSTALL.md says how much'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'pip>=22.3' 'setuptools>=77' wheel
 	$(if $(TORCH_INSTALL),$(PIP) $(TORCH_INSTALL))
