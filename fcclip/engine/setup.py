@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 HOME_MADE_CLIPS = {
     "panoshapes_convnext_atto": "train it: python tools/train_panoshapes_clip.py, or take that of the model in the "
     "package: MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS fcclip/assets/panoshapes/fcclip_small.safetensors",
-    "panoshapes_vit": "train it: python tools/train_panoshapes_clip.py --recipe vit --output output/panoshapes_vit, or take "
-    "that of the model in the package: "
+    "panoshapes_vit": "train it: python tools/train_panoshapes_clip.py --recipe vit --output output/panoshapes_vit, "
+    "or take that of the model in the package: "
     "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS fcclip/assets/zegclip_small/zegclip_small.safetensors",
 }
 # What a training leaves in its OUTPUT_DIR.
