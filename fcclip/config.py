@@ -13,13 +13,19 @@ from detectron2.projects.deeplab import add_deeplab_config
 from fcclip.files.config_checks import CHOICES, DTYPE_NAMES, require_device, validate
 from fcclip.files.config_node import ConfigError, SafeNode, make_safe
 from fcclip.files.folders import find_config
+from fcclip.files.processor import multiplies_in_8_bits, multiplies_in_half
 
 # CLIP's own image statistics, times 255 (RGB): the pixel values every CLIP backbone expects.
 CLIP_PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
 
 
-FAST_OPTIONS = ("MODEL.FC_CLIP.INFERENCE_DTYPE", "bfloat16", "MODEL.FC_CLIP.CHANNELS_LAST", "True")
+def fast_options(device: str) -> tuple[str, ...]:
+    """Keys and values of inference at a small loss of precision, in what a device ("cpu", "cuda:0") is fast in."""
+    precision = "bfloat16"
+    if device == "cpu" and not multiplies_in_half():
+        precision = "int8" if multiplies_in_8_bits() else "float32"
+    return ("MODEL.FC_CLIP.INFERENCE_DTYPE", precision, "MODEL.FC_CLIP.CHANNELS_LAST", "True")
 
 
 class ConfigNode(SafeNode):
@@ -77,14 +83,15 @@ def load_inference_cfg(
     if random_weights:
         settings += ["MODEL.WEIGHTS", "", "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS", ""]
         settings += ["MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS", "True"]
-    if fast:
-        settings += FAST_OPTIONS
     cfg = load_cfg(config_file, [*settings, *opts])
+    chosen = _choose_device(device or cfg.MODEL.DEVICE, required=device is not None)
+    if fast:
+        cfg = load_cfg(config_file, [*settings, *fast_options(chosen), *opts])
     if weights is not None and "MODEL.WEIGHTS" in opts[::2]:
         raise ConfigError("the weights are given twice, by the model's name and by MODEL.WEIGHTS; leave one out")
     if weights is not None:
         cfg.MODEL.WEIGHTS = str(weights)
-    cfg.MODEL.DEVICE = _choose_device(device or cfg.MODEL.DEVICE, required=device is not None)
+    cfg.MODEL.DEVICE = chosen
     cfg.freeze()
     return cfg
 
@@ -127,7 +134,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.VOCABULARY_DIR = ""
     node.TEXT_CACHE = True  # keep text embeddings on disk ($FCCLIP_CACHE, else the user's cache folder)
     node.RELEASE_TEXT_TOWER = False  # free its memory, also a GPU's, while no names are encoded (the Segmenter: True)
-    node.INFERENCE_DTYPE = "float32"  # float32, bfloat16 or float16: precision at inference (see fcclip.speed)
+    node.INFERENCE_DTYPE = "float32"  # float32, bfloat16, float16 or int8: precision at inference (see fcclip.speed)
     node.TEST_CHUNK_MB = 8  # MiB of upsampled masks, and of class scores, that are held at a time at inference
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training

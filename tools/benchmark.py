@@ -35,7 +35,7 @@ from detectron2.modeling import build_model
 from torch import Tensor
 
 import fcclip
-from fcclip.config import FAST_OPTIONS
+from fcclip.config import fast_options
 from fcclip.engine.errors import run_tool
 from fcclip.files.atomic import write_json
 from fcclip.meta_arch.fcclip import FCCLIP
@@ -60,18 +60,20 @@ VARIATIONS: dict[str, list[dict[str, Any]]] = {
     "sizes": [{"size": size} for size in ((400, 600), (800, 1199), (1024, 2048))],
     "batch": [{"batch": count} for count in (1, 2, 4)],
 }
+FAST = fast_options("cuda" if torch.cuda.is_available() else "cpu")
 HALF = "MODEL.FC_CLIP.INFERENCE_DTYPE"
 COMPILE = ("MODEL.FC_CLIP.COMPILE", "True")
 CUDA_GRAPHS = ("MODEL.FC_CLIP.CUDA_GRAPHS", "True")
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "fast": FAST_OPTIONS,
+    "fast": FAST,
     "bfloat16": (HALF, "bfloat16"),
     "float16": (HALF, "float16"),
+    "int8": (HALF, "int8"),
     "channels last": ("MODEL.FC_CLIP.CHANNELS_LAST", "True"),
     "compile": COMPILE,
-    "fast compile": (*FAST_OPTIONS, *COMPILE),
+    "fast compile": (*FAST, *COMPILE),
     "cuda graphs": CUDA_GRAPHS,
-    "fast cuda graphs": (*FAST_OPTIONS, *CUDA_GRAPHS),
+    "fast cuda graphs": (*FAST, *CUDA_GRAPHS),
     "padded": ("MODEL.MASK_FORMER.SIZE_DIVISIBILITY", "128"),  # images come in fewer sizes
 }
 EXACT = ("plain", "ours", "labels only")  # must agree

@@ -31,7 +31,7 @@ CHOICES = {
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("range", "choice"),
     "INPUT.RANDOM_FLIP": ("none", "horizontal", "vertical"),
     "INPUT.RESIZING_TEST": ("pillow", "opencv"),
-    "MODEL.FC_CLIP.INFERENCE_DTYPE": DTYPE_NAMES,
+    "MODEL.FC_CLIP.INFERENCE_DTYPE": (*DTYPE_NAMES, "int8"),
     "MODEL.FC_CLIP.TRAINING_TOWER_DTYPE": DTYPE_NAMES,
     "MODEL.FC_CLIP.VOID_MERGE_MODE": ("coco", "mean", "max"),
     "MODEL.MAFT_PLUS.TRANSFER_FORM": ("", "semantic", "panoptic"),

@@ -11,6 +11,7 @@ from fcclip.config import dtype_of_key
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.speed.compilation import compile_parts
 from fcclip.speed.cuda_graphs import GraphCache
+from fcclip.speed.eight_bits import convert_to_8_bits
 from fcclip.speed.half_precision import convert_decoders, convert_tower, convert_training_tower
 
 
@@ -19,8 +20,8 @@ def accelerate(model: nn.Module, cfg: CfgNode) -> None:
 
     INFERENCE_DTYPE and CHANNELS_LAST convert the image tower for good, which in half precision also halves its memory.
     The decoders compute in that precision where it does no harm: masks, class scores and everything that is compared
-    with a threshold stay float32. COMPILE is `speed.compilation`, CUDA_GRAPHS `speed.cuda_graphs`; the
-    vocabulary may change under both.
+    with a threshold stay float32. With int8, on CPUs, all of the decoders does. COMPILE is `speed.compilation`,
+    CUDA_GRAPHS `speed.cuda_graphs`; the vocabulary may change under both.
 
     Raises:
         ValueError: if the type is unknown, or the device cannot do it, or the model is not an FC-CLIP.
@@ -35,15 +36,18 @@ def accelerate(model: nn.Module, cfg: CfgNode) -> None:
         )
     if node.CUDA_GRAPHS and model.device.type != "cuda":
         raise ValueError(f'CUDA graphs are for GPUs, not for "{model.device}"; leave MODEL.FC_CLIP.CUDA_GRAPHS off')
+    is_int8 = node.INFERENCE_DTYPE == "int8"
     if node.INFERENCE_DTYPE != "float32" or node.CHANNELS_LAST:
-        dtype = dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE)
+        if is_int8:
+            convert_to_8_bits(model.backbone)
+        dtype = torch.float32 if is_int8 else dtype_of_key("MODEL.FC_CLIP.INFERENCE_DTYPE", node.INFERENCE_DTYPE)
         if dtype == torch.float16 and model.device.type == "cpu":
             raise ValueError("float16 is for GPUs; set MODEL.FC_CLIP.INFERENCE_DTYPE bfloat16 on a CPU")
         convert_tower(model.backbone, dtype, node.CHANNELS_LAST)
         if dtype != torch.float32:
             convert_decoders(model, dtype)
     if node.COMPILE:
-        compile_parts(model)
+        compile_parts(model, with_tower=not is_int8)
     if node.CUDA_GRAPHS:
         model.decode = GraphCache(model.decode)
 

@@ -23,7 +23,7 @@ CODE_VERSIONS = 8 * MAX_SHAPES  # that PyTorch keeps of one function: of several
 COMPILERS = {"darwin": "clang++", "win32": "cl"}  # g++ elsewhere
 
 
-def compile_parts(model: FCCLIP, backend: str = "inductor") -> None:
+def compile_parts(model: FCCLIP, backend: str = "inductor", with_tower: bool = True) -> None:
     """Compile image tower, transformer decoder and, where its sampling is one kernel, pixel decoder.
 
     A part is compiled for each of the first `MAX_SHAPES` shapes that it meets, at the first image of that shape.
@@ -33,6 +33,7 @@ def compile_parts(model: FCCLIP, backend: str = "inductor") -> None:
     Args:
         model: is changed.
         backend: a backend of torch.compile.
+        with_tower: whether the image tower, too; one in 8 bits has layers that cannot be compiled.
 
     Raises:
         ValueError: if there is no compiler.
@@ -43,7 +44,9 @@ def compile_parts(model: FCCLIP, backend: str = "inductor") -> None:
 
     _dynamo.config.cache_size_limit = max(_dynamo.config.cache_size_limit, CODE_VERSIONS)
     head = model.sem_seg_head
-    parts: list[tuple[Any, str]] = [(model.backbone, "forward"), (head.predictor, "decode")]
+    parts: list[tuple[Any, str]] = [(head.predictor, "decode")]
+    if with_tower:
+        parts.append((model.backbone, "forward"))
     samplers = [module for module in head.pixel_decoder.modules() if isinstance(module, MSDeformAttn)]
     if all(choose_backend(module.backend, model.device) == "triton" for module in samplers):
         parts.append((head.pixel_decoder, "forward_features"))

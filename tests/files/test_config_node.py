@@ -165,7 +165,7 @@ def test_a_file_is_merged_as_a_whole_or_not_at_all(write: Write) -> None:
         (["SEED", "1", "--num-gpus", "2"], "--num-gpus stands behind"),
         (["MODEL", "x"], 'MODEL is "x"; it is a section'),
         (["MODEL", {"WEIGHTS": "x"}], "MODEL is given as a mapping"),
-        (["MODEL.FC_CLIP.INFERENCE_DTYPE", "half"], "choose one of float32, bfloat16, float16"),
+        (["MODEL.FC_CLIP.INFERENCE_DTYPE", "half"], "choose one of float32, bfloat16, float16, int8"),
         (["MODEL.WEIGHTS.X", "a"], "MODEL.WEIGHTS is .*it must be text"),
         (["SOLVER.MAX_ITER", "(" * 300], "it must be a whole number"),
         (["_BASE_", "a"], "_BASE_ can only stand"),

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from fcclip.config import FAST_OPTIONS
+from fcclip.config import fast_options
+from fcclip.files import processor
 from fcclip.speed.acceleration import accelerate
+from fcclip.speed.eight_bits import Int8Linear
 from tests.speed.models import IMAGE, seeded
 from tests.tiny import tiny_cfg
 
@@ -39,11 +41,63 @@ def test_it_is_off_unless_asked_for() -> None:
     assert torch.equal(model([IMAGE])[0]["sem_seg"], exact)
 
 
-def test_the_fast_options_are_keys() -> None:
+@pytest.mark.parametrize(
+    ("device", "half", "eight", "expected"),
+    [
+        ("cuda:0", False, True, "bfloat16"),
+        ("cpu", True, True, "bfloat16"),
+        ("cpu", False, True, "int8"),
+        ("cpu", False, False, "float32"),
+    ],
+)
+def test_the_fast_options_are_keys(
+    monkeypatch: pytest.MonkeyPatch, device: str, half: bool, eight: bool, expected: str
+) -> None:
+    monkeypatch.setattr("fcclip.config.multiplies_in_half", lambda: half)
+    monkeypatch.setattr("fcclip.config.multiplies_in_8_bits", lambda: eight)
     cfg = tiny_cfg()
-    cfg.merge_from_list(list(FAST_OPTIONS))
-    assert cfg.MODEL.FC_CLIP.INFERENCE_DTYPE == "bfloat16"
+    cfg.merge_from_list(list(fast_options(device)))
+    assert expected == cfg.MODEL.FC_CLIP.INFERENCE_DTYPE
     assert cfg.MODEL.FC_CLIP.CHANNELS_LAST
+
+
+@pytest.mark.skipif(not processor.multiplies_in_8_bits(), reason="needs a processor with AVX-512 VNNI")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_8_bits_stay_near(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = seeded("convnext")
+    exact = model([IMAGE])[0]["sem_seg"]
+    parts: list[bool] = []
+    monkeypatch.setattr("fcclip.speed.acceleration.compile_parts", lambda model, with_tower: parts.append(with_tower))
+    accelerate(model, tiny_cfg(MODEL__FC_CLIP__INFERENCE_DTYPE="int8", MODEL__FC_CLIP__COMPILE=compiled))
+    near = model([IMAGE])[0]["sem_seg"]
+    assert 0 < (near - exact).norm() < 0.15 * exact.norm()
+    assert isinstance(model.backbone.clip_model.visual.trunk.stages[2].blocks[0].mlp.fc2, Int8Linear)
+    assert parts == [False] * compiled
+
+
+@pytest.mark.skipif(not processor.multiplies_in_8_bits(), reason="needs a processor with AVX-512 VNNI")
+def test_a_linear_layer_in_8_bits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    linear = torch.nn.Linear(48, 20)
+    x = torch.randn(7, 5, 48, generator=generator)
+    exact, near = linear(x), Int8Linear(linear)(x)
+    assert near.shape == exact.shape
+    assert 0 < (near - exact).norm() < 0.02 * exact.norm()
+
+
+def test_8_bits_of_a_processor_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcclip.speed.eight_bits.multiplies_in_8_bits", lambda: False)
+    with pytest.raises(ValueError, match="8 bits are for CPUs with AVX-512 VNNI"):
+        accelerate(seeded("convnext"), fast_cfg("convnext", "int8"))
+
+
+def test_8_bits_leave_a_resnet_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("fcclip.speed.eight_bits.multiplies_in_8_bits", lambda: True)
+    model = seeded("resnet")
+    exact = model([IMAGE])[0]["sem_seg"]
+    accelerate(model, fast_cfg("resnet", "int8", channels_last=False))
+    torch.testing.assert_close(model([IMAGE])[0]["sem_seg"], exact, atol=1e-4, rtol=1e-4)
+    assert "has no linear layers" in caplog.text
 
 
 def test_mistakes_are_named() -> None:

@@ -81,8 +81,14 @@ def test_what_runs_as_one_cannot_be_profiled(tmp_path: Path) -> None:
 
 
 def test_engines_are_measured_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    measure_engines(str(write_tiny_config(tmp_path)), (64, 96), 3, 10, 1, ("published", "pytorch"))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[0] for line in lines[1:]] == ["published", "pytorch"]
-    assert float(lines[2][-2]) < 1e-4
-    assert float(lines[2][-1]) == 0
+    names = ("published", "pytorch", "onnxruntime", "onnxruntime int8")
+    measure_engines(str(write_tiny_config(tmp_path)), (64, 96), 3, 10, 1, names)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "first picture" not in line]
+    cells = {line[:20].strip(): line[20:].split() for line in lines[1:]}
+    assert tuple(cells) == names
+    masks, labels = ({name: float(row[place]) for name, row in cells.items()} for place in (-2, -1))
+    assert max(masks["pytorch"], masks["onnxruntime"]) < 1e-4 < masks["onnxruntime int8"] < 0.2
+    assert labels["pytorch"] == labels["onnxruntime"] == 0
+    megabytes, peak = (float(cell) for cell in cells["onnxruntime"][4:6])
+    assert 0 < megabytes < 100
+    assert 0 < peak < 5
