@@ -143,7 +143,7 @@ class Segmenter:
             device: "cpu", "cuda", "cuda:1", "mps"; by default the GPU where there is one.
             random_weights: fetch and load nothing but what `opts` and `weights` name, and run with random weights in
                 place of the rest; every result then says so.
-            fast: compute in half precision or 8 bits where the device is faster in it, at a small loss (`fcclip.speed`).
+            fast: compute in half precision or 8 bits, as the device is faster, at a small loss (`fcclip.speed`).
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or a key is unknown or wrong.

@@ -164,7 +164,7 @@ class _Builder:
 
 
 def _as_published(segmenter: Segmenter, image: np.ndarray) -> Found:
-    model = segmenter.model
+    model: Any = segmenter.model
     tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float()
     with torch.no_grad(), as_published(model):
         encoded = model.encode([{"image": tensor}])[0]

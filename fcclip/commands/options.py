@@ -77,7 +77,9 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
     parser.add_argument("--random-weights", action="store_true", help="run without trained weights, to try things out")
-    parser.add_argument("--fast", action="store_true", help="compute in bfloat16 or int8, whichever the device is fast in, at a small loss")
+    parser.add_argument(
+        "--fast", action="store_true", help="compute in bfloat16 or int8, as the device is fast, at a small loss"
+    )
     add_debug_flag(parser)
     add_opts(parser)
 

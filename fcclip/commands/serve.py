@@ -91,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--no-page", action="store_true", help="the HTTP interface alone")
     add("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
-    add("--fast", action="store_true", help="compute in bfloat16 or int8, whichever the device is fast in, at a small loss")
+    add("--fast", action="store_true", help="compute in bfloat16 or int8, as the device is fast, at a small loss")
     add_debug_flag(parser)
     return parser
 

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import torch
-from timm.layers import Mlp
 from torch import Tensor, nn
 
 from fcclip.clip.backbone import CLIP
@@ -63,5 +62,6 @@ def convert_to_8_bits(backbone: CLIP) -> None:
         return
     for stage in visual.trunk.stages:
         for block in stage.blocks:
-            if isinstance(block.mlp, Mlp):
-                block.mlp.fc1, block.mlp.fc2 = Int8Linear(block.mlp.fc1), Int8Linear(block.mlp.fc2)
+            mlp: Any = block.mlp
+            if isinstance(mlp.fc1, nn.Linear):  # a convolution in a few models
+                mlp.fc1, mlp.fc2 = Int8Linear(mlp.fc1), Int8Linear(mlp.fc2)
