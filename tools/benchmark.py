@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +37,7 @@ import fcclip
 from fcclip.config import fast_options
 from fcclip.engine.errors import run_tool
 from fcclip.files.atomic import write_json
+from fcclip.files.process_memory import peak_bytes, resident_bytes
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.speed.acceleration import accelerate
@@ -306,16 +306,11 @@ def _score_error(scores: Tensor, other: Tensor) -> float:
 def peak_memory(setting: Setting, name: str) -> tuple[float, float]:
     """GB of a process that does nothing but build the model and one image: after building, and at most."""
     model = build(setting, name)
-    built = _resident()
+    built = resident_bytes() / 1e9
     with torch.no_grad(), computation(name, model):
         model(images(setting))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    return built, torch.cuda.max_memory_allocated() / 1e9 if setting.device.startswith("cuda") else peak
-
-
-def _resident() -> float:
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * resource.getpagesize() / 1e9 if status.exists() else float("nan")
+    is_gpu = setting.device.startswith("cuda")
+    return built, (torch.cuda.max_memory_allocated() if is_gpu else peak_bytes()) / 1e9
 
 
 def profile_all(setting: Setting, names: Sequence[str], repeats: int) -> None:

@@ -27,6 +27,7 @@ from fcclip.engine.errors import run_tool
 from fcclip.evaluation import SemanticEvaluator
 from fcclip.evaluation.detections import encode_instances
 from fcclip.evaluation.metrics.panoptic_quality import count_image
+from fcclip.files.process_memory import peak_bytes
 
 SEGMENTS = 100
 MIB = 2**20
@@ -61,16 +62,10 @@ def measure(make: Callable[..., Case], size: tuple[int, int], classes: int) -> l
     with tempfile.TemporaryDirectory() as folder:
         prediction, work = make(Path(folder), size, classes)
         Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident now
-        before = peak()
+        before = peak_bytes()
         start = time.perf_counter()
         work()
-        return [prediction / MIB, (peak() - before) / MIB, time.perf_counter() - start]
-
-
-def peak() -> int:
-    """Peak resident memory of this process in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        return [prediction / MIB, (peak_bytes() - before) / MIB, time.perf_counter() - start]
 
 
 def blobs(size: tuple[int, int], values: int, seed: int) -> np.ndarray:

@@ -12,7 +12,6 @@ result: each row says how far its embeddings are from those of the first, which 
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from torch import Tensor
 
 import fcclip
 from fcclip.engine.errors import run_tool
+from fcclip.files.process_memory import peak_bytes
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.modeling.decoded import QueryMasks
 
@@ -112,7 +112,7 @@ def seconds(model: FCCLIP, inputs: list[dict[str, Any]], repeats: int) -> float:
 
 def peak() -> float:
     """GB that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    return peak_bytes() / 1e9
 
 
 def measure_savings(model: FCCLIP, inputs: list[dict[str, Any]], options: argparse.Namespace) -> None:

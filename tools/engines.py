@@ -43,10 +43,11 @@ EXPORTED = {"onnxruntime": "", "onnxruntime int8": "dynamic"}
 ENGINES = (*PYTORCH, *EXPORTED)
 REPOSITORY = Path(__file__).resolve().parents[1]
 OPEN_AND_SEGMENT = """
-import resource, sys, numpy
+import sys, numpy
 from fcclip.export import Runtime
+from fcclip.files.process_memory import peak_bytes
 Runtime(sys.argv[1], threads=int(sys.argv[3])).predict(numpy.load(sys.argv[2]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_bytes())
 """
 
 Found = tuple[np.ndarray, np.ndarray]
@@ -187,7 +188,7 @@ def _peak(engine: Engine, picture: Path) -> float:
         return float("nan")
     command = [sys.executable, "-c", OPEN_AND_SEGMENT, str(engine.folder), str(picture), str(torch.get_num_threads())]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    return int(done.stdout) / (1e9 if sys.platform == "darwin" else 1e6)
+    return int(done.stdout) / 1e9
 
 
 def _print_table(engines: Mapping[str, Engine], peaks: Mapping[str, float]) -> None:

@@ -10,7 +10,6 @@ Each rule is given the same outputs of the network, on three sets of clips rende
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from fcclip.evaluation.video_files import VideoScores
 from fcclip.files.atomic import atomic_path, write_json, write_text
 from fcclip.files.images import read_image
 from fcclip.files.panoptic import read_panoptic_png
+from fcclip.files.process_memory import peak_bytes
 from fcclip.inference.tracking.tracker import StreamTracker, TrackedFrame, TrackerOptions
 from fcclip.inference.tracking.tracks import STUFF_OFFSET, Sighting, TrackBook, stuff_track
 from fcclip.meta_arch.fcclip import FCCLIP
@@ -264,7 +264,7 @@ def speed(bench: Bench, stream_frames: int) -> str:
 
 def _peak() -> float:
     """The most memory so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_bytes() / 2**20
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import datetime
 import json
 import logging
 import math
-import resource
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter, get_event_storage
+
+from fcclip.files.process_memory import peak_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -134,5 +134,4 @@ def peak_memory() -> float:
     """Most memory so far, in MB: of the GPU where there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / MEGABYTE
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (MEGABYTE if sys.platform == "darwin" else 1024)
+    return peak_bytes() / MEGABYTE

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from fcclip.files.images import ImageTooLargeError, UnreadableImageError, decode_image
+from fcclip.files.process_memory import resident_bytes
 from fcclip.serving.admission import RETRY_SECONDS, Admission
 from fcclip.serving.forms import FORMS, PICTURE, RECORD, Document, answer_record, drawn, in_format, plain_name
-from fcclip.serving.memory import process_bytes
 from fcclip.serving.models import NamesError, UnknownModelError
 from fcclip.serving.sessions import Answer, Sessions
 
@@ -154,7 +154,7 @@ def _add_looks(app: FastAPI, sessions: Sessions, version: str) -> None:
             loaded=models.loaded,
             sessions=len(sessions),
             session_bytes=sessions.nbytes,
-            process_bytes=process_bytes(),
+            process_bytes=resident_bytes(),
         )
 
     @app.get("/models")

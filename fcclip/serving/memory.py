@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,12 +37,3 @@ def _buffers(value: Any) -> Iterable[tuple[tuple[str, int], int]]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _buffers(item)
-
-
-def process_bytes() -> int:
-    """Bytes of main memory that this process holds now; where that is not told, the most that it ever held."""
-    status = Path("/proc/self/statm")
-    if status.is_file():
-        return int(status.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
