@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +28,25 @@ def run_stage(stage: Any, x: Tensor) -> Tensor:
     for block in stage.blocks:
         x = _run_block(block, x.contiguous(memory_format=torch.channels_last))
     return x
+
+
+@contextmanager
+def folded_scales(model: nn.Module) -> Iterator[None]:
+    """Within, the scale of a block's branch is a part of its last product: the same features but for rounding."""
+    blocks: list[Any] = [module for module in model.modules() if isinstance(module, ConvNeXtBlock)]
+    before = [(block, block.gamma, block.mlp.fc2.weight, block.mlp.fc2.bias) for block in blocks]
+    try:
+        for block, gamma, weight, bias in before:
+            if gamma is None or bias is None:
+                continue
+            scale = gamma.detach()
+            block.mlp.fc2.weight = nn.Parameter(weight.detach() * scale.reshape(-1, *[1] * (weight.ndim - 1)))
+            block.mlp.fc2.bias = nn.Parameter(bias.detach() * scale)
+            block.gamma = None
+        yield
+    finally:
+        for block, gamma, weight, bias in before:
+            block.gamma, block.mlp.fc2.weight, block.mlp.fc2.bias = gamma, weight, bias
 
 
 def _is_usual(block: Any) -> bool:

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from fcclip.clip.convnext_blocks import folded_scales
 from fcclip.clip.patches import PatchFeatures
 from fcclip.clip.text_tower import encode_trimmed
+from fcclip.export.operators import translations
 from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.meta_arch.zero_shot import ZeroShotModel
 from fcclip.modeling.deformable import MSDeformAttn
@@ -83,7 +85,7 @@ def write_query_graph(model: FCCLIP, path: Path, opset: int, deformable: str) ->
     pixels = torch.randn(2, 3, 3 * STRIDE, 5 * STRIDE)
     height, width = (Dim(name, min=LEAST // STRIDE, max=MOST // STRIDE) for name in ("rows", "columns"))
     free = {0: Dim("batch", min=1), 2: STRIDE * height, 3: STRIDE * width}
-    with sampled_by(model, deformable):
+    with sampled_by(model, deformable), folded_scales(model):
         _write(QueryGraph(model), (pixels,), (free,), ["pixels"], QueryGraph.outputs, path, opset)
 
 
@@ -141,6 +143,7 @@ def _write(
     with torch.no_grad(), _quiet():
         traced = torch.export.export(module.eval(), tensors, dynamic_shapes=free, strict=False)
         names: dict[str, Any] = {"input_names": list(inputs), "output_names": list(outputs)}
+        names["custom_translation_table"] = translations()
         program = torch.onnx.export(traced, dynamo=True, opset_version=opset, verbose=False, **names)
         assert program is not None  # only without `dynamo`
         program.save(path)

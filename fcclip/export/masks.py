@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from fcclip.inference.bands import Size
+from fcclip.inference.least_numbers import CERTAIN_LOGIT, LEAST_LOGIT
 
 
 class MaskUpsampler:
@@ -83,8 +84,21 @@ def resize_maps(maps: np.ndarray, size: Size) -> np.ndarray:
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)); never overflows."""
+    result = np.negative(values)
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-values))
+        np.exp(result, out=result)
+    result += 1
+    return np.reciprocal(result, out=result)
+
+
+def floored_sigmoid(values: np.ndarray) -> np.ndarray:
+    """The sigmoid of mask logits (Q, rows, width), and of those below `LEAST_LOGIT` that of it.
+
+    The exact sigmoid if at some pixel no mask reaches `CERTAIN_LOGIT`, where the best one is among the smallest.
+    """
+    if values.min() >= LEAST_LOGIT or values.max(axis=0).min() < CERTAIN_LOGIT:
+        return sigmoid(values)
+    return sigmoid(np.maximum(values, np.float32(LEAST_LOGIT)))
 
 
 def log_softmax(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ import numpy as np
 MODES = ("dynamic", "calibrated")
 TOWER = "model.backbone"  # scope of its modules in the graph
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"  # where PyTorch's exporter notes them
-PRODUCTS = ("MatMul", "Gemm", "Conv")
+PRODUCTS = {  # of each mode: a convolution whose ranges are found anew is slower in 8 bits, and far off
+    "dynamic": ("MatMul", "Gemm"),
+    "calibrated": ("MatMul", "Gemm", "Conv"),
+}
 
 
 def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str, np.ndarray]] | None = None) -> int:
@@ -33,9 +36,12 @@ def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str,
     """
     from onnxruntime import quantization
 
-    nodes = tower_products(graph)
+    nodes = tower_products(graph, PRODUCTS[mode])
     if not nodes:
-        raise ValueError("the image tower of this model has no products with weights, so that 8 bits gain nothing")
+        raise ValueError(
+            f"the image tower of this model has no {' or '.join(PRODUCTS[mode])} with weights, so that --int8 {mode} "
+            "gains nothing; try --int8 calibrated, or leave it out"
+        )
     with _quiet():
         if mode == "dynamic":
             quantization.quantize_dynamic(
@@ -57,8 +63,8 @@ def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str,
     return len(nodes)
 
 
-def tower_products(graph: Path) -> list[str]:
-    """Names of the tower's products with weights, of channels alone: a depthwise convolution stays in float32."""
+def tower_products(graph: Path, kinds: Collection[str]) -> list[str]:
+    """Names of the tower's products of some kinds with weights; a depthwise convolution stays in float32."""
     import onnx
 
     model = onnx.load(graph, load_external_data=False).graph
@@ -66,7 +72,7 @@ def tower_products(graph: Path) -> list[str]:
     names = []
     for node in model.node:
         scopes = {entry.key: entry.value for entry in node.metadata_props}.get(NAME_SCOPES, "")
-        shape = weights.get(node.input[1]) if node.op_type in PRODUCTS else None
+        shape = weights.get(node.input[1]) if node.op_type in kinds else None
         if shape is not None and TOWER in scopes and (len(shape) == 2 or shape[1:] != (1, *shape[2:])):
             names.append(node.name)
     return names

@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from fcclip.export.masks import MaskUpsampler, sigmoid
+from fcclip.export.masks import MaskUpsampler, floored_sigmoid, sigmoid
 from fcclip.formats.result import Instances
 from fcclip.inference.bands import Size, bands
+from fcclip.inference.least_numbers import CERTAIN_SCORE
 from fcclip.inference.segments import PanopticSegment, merge_queries
 
 
@@ -21,7 +22,7 @@ class BandConsumer(Protocol):
         """Ascending indices of the masks that it needs."""
 
     def update(self, start: int, stop: int, logits: np.ndarray, probability: np.ndarray) -> None:
-        """Take rows `start` to `stop` of its masks: logits and their sigmoid, (queries, rows, width)."""
+        """Take rows `start` to `stop` of its masks: logits and their `floored_sigmoid`, (queries, rows, width)."""
 
 
 def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_bytes: int) -> None:
@@ -31,7 +32,7 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
     positions = [np.searchsorted(needed, consumer.queries) for consumer in consumers]
     for start, stop in bands(masks.widest, len(masks), chunk_bytes):
         logits = masks.band(start, stop)
-        probability = sigmoid(logits)
+        probability = floored_sigmoid(logits)
         for consumer, chosen in zip(consumers, positions, strict=True):
             if len(chosen) == len(needed):
                 consumer.update(start, stop, logits, probability)
@@ -73,10 +74,19 @@ class PanopticResult:
 
     def update(self, start: int, stop: int, logits: np.ndarray, probability: np.ndarray) -> None:
         """See `BandConsumer`."""
-        best = (probability * self._scores[:, None, None]).argmax(axis=0)
+        best, most = self._best(probability)
+        if most.min() < CERTAIN_SCORE:
+            probability = sigmoid(logits)
+            best, _ = self._best(probability)
         self._winner[start:stop] = best
         self._inside[start:stop] = np.take_along_axis(probability, best[None], axis=0)[0] >= 0.5
         self._mask_area += np.count_nonzero(probability >= 0.5, axis=(1, 2))
+
+    def _best(self, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The query with the largest score at each pixel, and that score: (rows, width)."""
+        scores = probability * self._scores[:, None, None]
+        best = scores.argmax(axis=0)
+        return best, np.take_along_axis(scores, best[None], axis=0)[0]
 
     def result(self) -> tuple[np.ndarray, list[PanopticSegment]]:
         """(H, W) int32 map of segment ids, 0 where there is none, and the segments in the order of their ids."""

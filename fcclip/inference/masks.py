@@ -16,12 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fcclip.inference.bands import Size, bands
+from fcclip.inference.least_numbers import CERTAIN_LOGIT, LEAST_LOGIT
 
-# Below 1e-38 numbers are subnormal, and processors take many times as long for them. The sigmoid of this logit, 9e-27,
-# is still normal when it is multiplied by the score of a class.
-LEAST_LOGIT = -60.0
-# Where a mask has this logit, or a query this score, nothing depends on what is smaller than that sigmoid.
-CERTAIN_LOGIT, CERTAIN_SCORE = -35.0, 1e-17
 GROUP = 8  # layers
 LAYERS_WORTH_GROUPING = 100
 
@@ -142,9 +138,9 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
 
 
 def floored_sigmoid(logits: Tensor) -> Tensor:
-    """The sigmoid of mask logits (Q, rows, width), and of those below :data:`LEAST_LOGIT` that of it.
+    """The sigmoid of mask logits (Q, rows, width), and of those below `LEAST_LOGIT` that of it.
 
-    The exact sigmoid if at some pixel no mask reaches :data:`CERTAIN_LOGIT`, where the best one is among the smallest.
+    The exact sigmoid if at some pixel no mask reaches `CERTAIN_LOGIT`, where the best one is among the smallest.
     """
     if logits.device.type != "cpu" or logits.amax(dim=0).min() < CERTAIN_LOGIT:
         return logits.sigmoid()

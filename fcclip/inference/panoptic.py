@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fcclip.inference.bands import Size
-from fcclip.inference.masks import CERTAIN_SCORE, Band, largest
+from fcclip.inference.least_numbers import CERTAIN_SCORE
+from fcclip.inference.masks import Band, largest
 from fcclip.inference.segments import PanopticSegment, merge_queries
 
 

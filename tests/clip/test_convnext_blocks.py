@@ -9,7 +9,7 @@ import torch
 from timm.models.convnext import ConvNeXtStage
 from torch import nn
 
-from fcclip.clip.convnext_blocks import run_stage
+from fcclip.clip.convnext_blocks import folded_scales, run_stage
 
 
 def stage(**options: Any) -> Any:
@@ -67,3 +67,18 @@ def test_gradients_flow_through_the_stage_itself() -> None:
     made = stage(**norm_layers())
     run_stage(made, torch.randn(1, 8, 4, 6)).sum().backward()
     assert made.blocks[0].gamma.grad is not None
+
+
+@pytest.mark.parametrize("options", [{}, {"conv_mlp": True}])
+@torch.no_grad()
+def test_scales_may_be_a_part_of_the_products(options: dict[str, Any]) -> None:
+    made = stage(**(norm_layers() if not options else {}), **options)
+    x = torch.randn(2, 8, 12, 10)
+    expected, weights = made(x), {name: value.clone() for name, value in made.state_dict().items()}
+    with folded_scales(made):
+        assert made.blocks[0].gamma is None
+        assert not torch.equal(made.blocks[0].mlp.fc2.weight, weights["blocks.0.mlp.fc2.weight"])
+        torch.testing.assert_close(made(x), expected, atol=1e-5, rtol=1e-5)
+    assert made.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in made.state_dict().items())
+    assert torch.equal(made(x), expected)

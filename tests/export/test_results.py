@@ -62,3 +62,49 @@ def test_no_query_at_all(masks_and_classes: tuple[np.ndarray, np.ndarray]) -> No
     empty, segments = panoptic.result()
     assert not empty.any()
     assert not segments
+
+
+def steep_masks() -> np.ndarray:
+    """One mask is sure of each place, and the others are as sure that they are not there."""
+    generator = np.random.default_rng(0)
+    logits = generator.uniform(-150, -40, size=(QUERIES, 16, 24)).astype(np.float32)
+    owner = generator.integers(0, QUERIES, (4, 6)).repeat(4, axis=0).repeat(4, axis=1)
+    np.put_along_axis(logits, owner[None], 8, axis=0)
+    return logits
+
+
+def test_numbers_that_are_too_small_to_matter_are_not_computed() -> None:
+    logits = steep_masks()
+    floored = masks.floored_sigmoid(logits)
+    assert masks.sigmoid(logits).min() < np.finfo(np.float32).tiny
+    assert floored.min() * 1e-8 > np.finfo(np.float32).tiny
+    np.testing.assert_allclose(floored, masks.sigmoid(logits), atol=1e-20)
+    deep = np.full((2, 3, 4), -80, np.float32)
+    np.testing.assert_array_equal(masks.floored_sigmoid(deep), masks.sigmoid(deep))
+
+
+def test_steep_masks_have_the_results_of_exact_sigmoids(
+    masks_and_classes: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probabilities = masks.softmax(masks_and_classes[1])
+
+    def found() -> tuple[np.ndarray, np.ndarray]:
+        panoptic = results.PanopticResult(probabilities, OUTPUT, THINGS, 0.0, 0.1, None)
+        semantic = results.SemanticResult(probabilities, OUTPUT, CHUNK, None, BELOW_THRESHOLD)
+        results.feed_bands(masks.MaskUpsampler(steep_masks(), *SIZES), [panoptic, semantic], CHUNK)
+        return panoptic.result()[0], semantic.result()
+
+    ours = found()
+    monkeypatch.setattr(results, "floored_sigmoid", masks.sigmoid)
+    for one, exact in zip(ours, found(), strict=True):
+        assert len(np.unique(exact)) > 2
+        np.testing.assert_array_equal(one, exact)
+
+
+def test_where_all_masks_are_tiny_the_best_of_them_wins() -> None:
+    logits = np.full((2, 3, 4), -80, np.float32)
+    logits[1] = -70
+    probabilities = masks.softmax(np.array([[9, 0], [8, 0]], np.float32))
+    panoptic = results.PanopticResult(probabilities, (3, 4), {0}, 0.0, 0.1, None)
+    panoptic.update(0, 3, logits, masks.sigmoid(np.maximum(logits, np.float32(-60))))
+    assert (panoptic._winner == 1).all()
