@@ -21,26 +21,29 @@ class Int8Linear(nn.Module):
     """A linear layer on a CPU: weights in 8 bits with a scale for each output, inputs in 8 bits with a range per call.
 
     Args:
-        linear: what it stands for.
+        layer: what it stands for; a convolution of single pixels is a linear layer over the channels.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
-        weight = linear.weight.detach().float()
+        self._channels_first = isinstance(layer, nn.Conv2d)
+        weight = layer.weight.detach().float().flatten(1)
         scales = (weight.abs().amax(dim=1) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
         zeros = torch.zeros(len(weight), dtype=torch.int64)
         rounded = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         before = torch.backends.quantized.engine
         torch.backends.quantized.engine = ENGINE
         try:
-            self._packed = torch.ops.quantized.linear_prepack(rounded, linear.bias)
+            self._packed = torch.ops.quantized.linear_prepack(rounded, layer.bias)
         finally:
             torch.backends.quantized.engine = before
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) float32 -> (..., outputs) float32."""
+        """(..., inputs) float32 -> (..., outputs) float32; for a convolution (B, inputs, H, W) -> (B, outputs, H, W)."""
+        if self._channels_first:
+            x = x.permute(0, 2, 3, 1)
         result: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed)
-        return result
+        return result.permute(0, 3, 1, 2) if self._channels_first else result
 
 
 def convert_to_8_bits(backbone: CLIP) -> None:
@@ -62,6 +65,4 @@ def convert_to_8_bits(backbone: CLIP) -> None:
         return
     for stage in visual.trunk.stages:
         for block in stage.blocks:
-            mlp: Any = block.mlp
-            if isinstance(mlp.fc1, nn.Linear):  # a convolution in a few models
-                mlp.fc1, mlp.fc2 = Int8Linear(mlp.fc1), Int8Linear(mlp.fc2)
+            block.mlp.fc1, block.mlp.fc2 = Int8Linear(block.mlp.fc1), Int8Linear(block.mlp.fc2)

@@ -72,7 +72,8 @@ def test_gradients_flow_through_the_stage_itself() -> None:
 @pytest.mark.parametrize("options", [{}, {"conv_mlp": True}])
 @torch.no_grad()
 def test_scales_may_be_a_part_of_the_products(options: dict[str, Any]) -> None:
-    made = stage(**(norm_layers() if not options else {}), **options)
+    norms = norm_layers()
+    made = stage(**norms | ({"norm_layer_cl": norms["norm_layer"]} if options else {}), **options)
     x = torch.randn(2, 8, 12, 10)
     expected, weights = made(x), {name: value.clone() for name, value in made.state_dict().items()}
     with folded_scales(made):

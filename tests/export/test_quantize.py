@@ -62,7 +62,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     for name, words in calls.items():
         output = str(tmp_path / name)
         assert main(["export", "--config-file", str(config), "--random-weights", "--output", output, *words]) == 0
-    assert "int8 calibrated" in capsys.readouterr().out
+    assert "Error" not in capsys.readouterr().err
     assert read_manifest(tmp_path / "int8").precision == "int8 calibrated"
     sizes = [(tmp_path / name / "image.onnx").stat().st_size for name in calls]
     assert sizes[1] < sizes[0]

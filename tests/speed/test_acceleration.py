@@ -85,6 +85,16 @@ def test_a_linear_layer_in_8_bits() -> None:
     assert 0 < (near - exact).norm() < 0.02 * exact.norm()
 
 
+@pytest.mark.skipif(not processor.multiplies_in_8_bits(), reason="needs a processor with AVX-512 VNNI")
+def test_a_convolution_of_single_pixels_in_8_bits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Conv2d(48, 20, 1)
+    x = torch.randn(2, 48, 5, 7, generator=generator)
+    exact, near = layer(x), Int8Linear(layer)(x)
+    assert near.shape == exact.shape
+    assert 0 < (near - exact).norm() < 0.02 * exact.norm()
+
+
 def test_8_bits_of_a_processor_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcclip.speed.eight_bits.multiplies_in_8_bits", lambda: False)
     with pytest.raises(ValueError, match="8 bits are for CPUs with AVX-512 VNNI"):
