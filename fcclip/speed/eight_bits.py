@@ -39,7 +39,7 @@ class Int8Linear(nn.Module):
             torch.backends.quantized.engine = before
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) float32 -> (..., outputs) float32; for a convolution (B, inputs, H, W) -> (B, outputs, H, W)."""
+        """(..., inputs) float32 -> (..., outputs) float32; for a convolution (B, inputs, H, W)."""
         if self._channels_first:
             x = x.permute(0, 2, 3, 1)
         result: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed)
