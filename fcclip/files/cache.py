@@ -19,11 +19,12 @@ from fcclip.files.folders import cache_directory
 
 logger = logging.getLogger(__name__)
 
-MAX_NAMES = 50_000  # per file, some 150 MB; a fuller one starts anew
+FILES = 64  # so that a few new names cost a few small files, however many are kept
+MAX_NAMES = 800  # per file, 2.5 MB; a fuller one starts anew
 
 
 class TextCache:
-    """Embeddings of names under one fingerprint, in one file that is replaced as a whole.
+    """Embeddings of names under one fingerprint, in files that are replaced as a whole.
 
     Writers may overlap: the last one wins, and what the other one added is encoded again some day. A damaged file is
     noticed by its digest, one with other rows than this model's by their shape and values, and thrown away. A folder
@@ -31,32 +32,58 @@ class TextCache:
 
     Args:
         fingerprint: digest of the text tower, its description and the templates.
-        directory: where the file lies; by default `cache_directory`.
-        width: E, the width of the embeddings; None takes what the file has.
+        directory: where the files lie; by default `cache_directory`.
+        width: E, the width of the embeddings; None takes what a file has.
     """
 
     def __init__(self, fingerprint: str, directory: Path | None = None, width: int | None = None) -> None:
         self._width = width
-        self.path = (directory or cache_directory()) / "text" / f"{fingerprint[:32]}.safetensors"
+        self._start = (directory or cache_directory()) / "text" / fingerprint[:32]
+
+    def path_of(self, name: str) -> Path:
+        """The file that a name belongs to."""
+        number = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[0] % FILES
+        return self._start.with_name(f"{self._start.name}-{number:02d}.safetensors")
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The rows (E,) of those names that are there; each keeps no more in memory than itself."""
+        files = self._by_file(names)
+        return {name: row for path, part in files.items() for name, row in _File(path, self._width).read(part).items()}
+
+    def add(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Store rows (E,) by name, next to those that are there."""
+        try:
+            for path, names in self._by_file(embeddings).items():
+                _File(path, self._width).add({name: embeddings[name] for name in names})
+        except OSError as error:
+            logger.warning("text embeddings are not kept: %s; set FCCLIP_CACHE to a writable folder", error)
+
+    def _by_file(self, names: Iterable[str]) -> dict[Path, list[str]]:
+        found: dict[Path, list[str]] = {}
+        for name in names:
+            found.setdefault(self.path_of(name), []).append(name)
+        return found
+
+
+class _File:
+    """One of the files, which may not be there yet."""
+
+    def __init__(self, path: Path, width: int | None) -> None:
+        self.path, self._width = path, width
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         known, rows = self._load()
         return {name: rows[known[name]].clone() for name in names if name in known}
 
     def add(self, embeddings: Mapping[str, Tensor]) -> None:
-        """Store rows (E,) by name, next to those that are there."""
         known, rows = self._load()
         merged = {name: rows[index] for name, index in known.items()} if len(known) < MAX_NAMES else {}
         merged.update(embeddings)
         data = torch.stack(list(merged.values())).contiguous()
         metadata = {"names": json.dumps(list(merged)), "digest": _digest(data)}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.path) as temporary:
-                temporary.write_bytes(save({"embeddings": data}, metadata))
-        except OSError as error:
-            logger.warning("text embeddings are not kept: %s; set FCCLIP_CACHE to a writable folder", error)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(save({"embeddings": data}, metadata))
 
     def _load(self) -> tuple[dict[str, int], Tensor]:
         try:

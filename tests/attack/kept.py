@@ -37,7 +37,7 @@ def _caches() -> Iterator[Attack]:
     with tempfile.TemporaryDirectory() as folder:
         cache = TextCache(DIGEST, Path(folder), width=8)
         cache.add(rows)
-        data = cache.path.read_bytes()
+        data = cache.path_of("cat").read_bytes()
     for what, changed in (*truncations(data, 15), *bit_flips(data, 60), *splices(data, 15)):
         # What is there is right, or it is not there.
         act = partial(_read_cache, data=changed)
@@ -48,8 +48,8 @@ def _caches() -> Iterator[Attack]:
 
 def _read_cache(folder: Path, data: bytes) -> dict[str, torch.Tensor]:
     cache = TextCache(DIGEST, folder, width=8)
-    cache.path.parent.mkdir(parents=True)
-    cache.path.write_bytes(data)
+    cache.path_of("cat").parent.mkdir(parents=True)
+    cache.path_of("cat").write_bytes(data)
     found = cache.read(["cat", "dog"])
     cache.add({"bird": torch.zeros(8)})
     assert torch.equal(cache.read(["bird"])["bird"], torch.zeros(8))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fcclip.files.cache import TextCache
+from fcclip.files.cache import FILES, TextCache
 
 FINGERPRINT = "0" * 64
 
@@ -32,14 +32,16 @@ def test_other_weights_have_another_file(tmp_path) -> None:
 def test_damaged_file_is_ignored_and_replaced(tmp_path, damage, caplog) -> None:
     cache = TextCache(FINGERPRINT, tmp_path)
     cache.add({"cat": torch.ones(64)})
-    data = bytearray(cache.path.read_bytes())
+    data = bytearray(cache.path_of("cat").read_bytes())
     damaged = {"cut": data[:-9], "flip": data[:-1] + bytes([data[-1] ^ 1]), "empty": b"", "text": b"hello, world"}
-    cache.path.write_bytes(damaged[damage])
+    cache.path_of("cat").write_bytes(damaged[damage])
     with caplog.at_level(logging.WARNING):
         assert cache.read(["cat"]) == {}
     assert "damaged text cache" in caplog.text
     cache.add({"dog": torch.ones(64)})
     assert list(cache.read(["cat", "dog"])) == ["dog"]
+    cache.add({"cat": torch.zeros(64)})
+    assert not cache.read(["cat"])["cat"].any()
 
 
 def test_folder_that_cannot_be_written_costs_only_the_cache(tmp_path, caplog) -> None:
@@ -68,7 +70,8 @@ def test_concurrent_writers_leave_a_whole_file(tmp_path) -> None:
     assert {"name 9", "name 19"} & set(found)
     for name, row in found.items():
         assert torch.equal(row, torch.full((8,), float(name.split()[1])))
-    assert [path.name for path in (tmp_path / "text").iterdir()] == [f"{FINGERPRINT[:32]}.safetensors"]
+    paths = {TextCache(FINGERPRINT, tmp_path).path_of(f"name {index}") for index in range(20)}
+    assert set((tmp_path / "text").iterdir()) == paths
 
 
 def write(path: Path, names: object, rows: torch.Tensor) -> None:
@@ -94,7 +97,7 @@ def write(path: Path, names: object, rows: torch.Tensor) -> None:
 )
 def test_rows_that_no_text_tower_gives_are_ignored(tmp_path, caplog, names, rows) -> None:
     cache = TextCache(FINGERPRINT, tmp_path, width=4)
-    write(cache.path, names, rows)
+    write(cache.path_of("cat"), names, rows)
     with caplog.at_level(logging.WARNING):
         assert cache.read(["cat"]) == {}
     assert "damaged text cache" in caplog.text
@@ -105,3 +108,25 @@ def test_a_row_keeps_only_itself_in_memory(tmp_path) -> None:
     cache.add({f"name {index}": torch.full((8,), float(index)) for index in range(100)})
     row = cache.read(["name 7"])["name 7"]
     assert row.untyped_storage().nbytes() == row.nbytes == 32
+
+
+def test_a_new_name_costs_one_small_file_however_many_are_kept(tmp_path) -> None:
+    cache = TextCache(FINGERPRINT, tmp_path)
+    cache.add({f"name {index}": torch.full((8,), float(index)) for index in range(2000)})
+    paths = sorted((tmp_path / "text").iterdir())
+    assert len(paths) == FILES
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    assert max(path.stat().st_size for path in paths) < 3 * sum(path.stat().st_size for path in paths) / FILES
+    cache.add({"walrus": torch.ones(8)})
+    changed = [path for path in paths if path.stat().st_mtime_ns != before[path]]
+    assert changed == [cache.path_of("walrus")]
+    assert len(cache.read(f"name {index}" for index in range(2000))) == 2000
+
+
+def test_a_full_file_begins_anew(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("fcclip.files.cache.FILES", 1)
+    monkeypatch.setattr("fcclip.files.cache.MAX_NAMES", 3)
+    cache = TextCache(FINGERPRINT, tmp_path)
+    for name in "abcd":
+        cache.add({name: torch.ones(4)})
+    assert list(cache.read("abcd")) == ["d"]
