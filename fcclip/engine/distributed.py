@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -197,8 +198,22 @@ def _run(place: ProcessRank, on_gpu: bool, main: Callable[..., Any], args: tuple
     comm.synchronize()
     result = main(*args)
     # Not after an error: the others may be waiting for this process, and leaving would wait for them.
-    dist.destroy_process_group()
+    _leave()
     return result
+
+
+def _leave() -> None:
+    """Leave the others, with nothing kept of the groups.
+
+    A group lives until nobody holds it. If that were the end of the interpreter, its threads, which may still have to
+    let go of a tensor, would find Python gone, and abort the process.
+    """
+    comm._LOCAL_PROCESS_GROUP = None  # noqa: SLF001 - Detectron2 has no other way to give it back
+    forget = getattr(getattr(comm, "_get_global_gloo_group", None), "cache_clear", None)
+    if forget is not None:
+        forget()
+    dist.destroy_process_group()
+    gc.collect()
 
 
 def _create_local_group(place: ProcessRank) -> None:

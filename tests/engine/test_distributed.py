@@ -3,8 +3,11 @@
 import socket
 
 import pytest
+import torch
+from detectron2.utils import comm
 from torch import nn
 
+from fcclip.engine import distributed
 from fcclip.engine.distributed import (
     ProcessRank,
     distribute,
@@ -95,3 +98,19 @@ def test_a_port_in_use_names_the_flag():
 def test_an_address_that_is_none_names_the_flag(url):
     with pytest.raises(ValueError, match="--dist-url .* is no address"):
         require_free_port(url)
+
+
+def test_nothing_is_kept_of_the_groups_after_the_work() -> None:
+    kept = comm._get_global_gloo_group
+
+    def main() -> bool:
+        kept()
+        return comm._LOCAL_PROCESS_GROUP is not None and kept.cache_info().currsize == 1
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    assert distributed._run(ProcessRank(0, 1, 0, 1, url), False, main, ())
+    assert kept.cache_info().currsize == 0
+    assert comm._LOCAL_PROCESS_GROUP is None
+    assert not torch.distributed.is_initialized()
