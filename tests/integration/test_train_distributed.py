@@ -50,7 +50,10 @@ def weights(cfg: CfgNode, name: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory):
-    return [training_cfg(tmp_path_factory.mktemp(name), sizes=[(48, 64)] * 4, **SETTINGS) for name in ("one", "two")]
+    """Of one process, and of two that have trained."""
+    made = [training_cfg(tmp_path_factory.mktemp(name), sizes=[(48, 64)] * 4, **SETTINGS) for name in ("one", "two")]
+    launch(train, (made[1],), "cpu", num_gpus=2, dist_url=free_url())
+    return made
 
 
 @pytest.fixture
@@ -66,7 +69,6 @@ def test_two_processes_equal_one(configs, restored_rand):
     assert {len(record["segments_info"]) for record in records} == {4}
     register_custom_datasets(alone)
     train(alone)
-    launch(train, (shared,), "cpu", num_gpus=2, dist_url=free_url())
 
     before, expected, found = (
         weights(*of) for of in ((alone, "model_0000001"), (alone, "model_final"), (shared, "model_final"))
