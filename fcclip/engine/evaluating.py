@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from detectron2.utils import comm
 from fcclip.engine.writers import METRICS, recorded_names
 from fcclip.evaluation.build import inference_folder
 from fcclip.evaluation.loop import UNFINISHED
+from fcclip.evaluation.report.comparison import read_results
 
 
 class PeriodicEvaluation(hooks.EvalHook):
@@ -59,7 +59,7 @@ class PeriodicEvaluation(hooks.EvalHook):
 def _results(folder: Path) -> tuple[int | None, set[str]]:
     """After how many iterations the results in a folder were measured, and of which tasks they are."""
     try:
-        found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        found = read_results(folder)
         return found["run"]["iteration"], set(found["results"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, set()

@@ -28,6 +28,11 @@ class MaskUpsampler:
         return len(self._masks)
 
     @property
+    def have_tiny(self) -> bool:
+        """Whether the sigmoid of some mask would be so small that it slows a CPU down."""
+        return bool(self._masks.size and self._masks.min() < LEAST_LOGIT)
+
+    @property
     def widest(self) -> Size:
         """Height of the output, and the largest width that masks have on their way to it."""
         return self.output[0], max(self._padded[1], self.output[1])
@@ -96,7 +101,7 @@ def floored_sigmoid(values: np.ndarray) -> np.ndarray:
 
     The exact sigmoid if at some pixel no mask reaches `CERTAIN_LOGIT`, where the best one is among the smallest.
     """
-    if values.min() >= LEAST_LOGIT or values.max(axis=0).min() < CERTAIN_LOGIT:
+    if values.max(axis=0).min() < CERTAIN_LOGIT:
         return sigmoid(values)
     return sigmoid(np.maximum(values, np.float32(LEAST_LOGIT)))
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-MODES = ("dynamic", "calibrated")
 TOWER = "model.backbone"  # scope of its modules in the graph
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"  # where PyTorch's exporter notes them
 PRODUCTS = {  # of each mode: a convolution whose ranges are found anew is slower in 8 bits, and far off
     "dynamic": ("MatMul", "Gemm"),
     "calibrated": ("MatMul", "Gemm", "Conv"),
 }
+MODES = tuple(PRODUCTS)
 
 
 def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str, np.ndarray]] | None = None) -> int:

@@ -22,7 +22,7 @@ class BandConsumer(Protocol):
         """Ascending indices of the masks that it needs."""
 
     def update(self, start: int, stop: int, logits: np.ndarray, probability: np.ndarray) -> None:
-        """Take rows `start` to `stop` of its masks: logits and their `floored_sigmoid`, (queries, rows, width)."""
+        """Take rows `start` to `stop` of its masks: logits and their sigmoid, perhaps floored, (Q, rows, width)."""
 
 
 def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_bytes: int) -> None:
@@ -30,9 +30,10 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
     needed = np.unique(np.concatenate([consumer.queries for consumer in consumers]))
     masks = masks.select(needed)
     positions = [np.searchsorted(needed, consumer.queries) for consumer in consumers]
+    has_tiny = masks.have_tiny
     for start, stop in bands(masks.widest, len(masks), chunk_bytes):
         logits = masks.band(start, stop)
-        probability = floored_sigmoid(logits)
+        probability = floored_sigmoid(logits) if has_tiny else sigmoid(logits)
         for consumer, chosen in zip(consumers, positions, strict=True):
             if len(chosen) == len(needed):
                 consumer.update(start, stop, logits, probability)

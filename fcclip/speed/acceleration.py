@@ -20,7 +20,7 @@ def accelerate(model: nn.Module, cfg: CfgNode) -> None:
 
     INFERENCE_DTYPE and CHANNELS_LAST convert the image tower for good, which in half precision also halves its memory.
     The decoders compute in that precision where it does no harm: masks, class scores and everything that is compared
-    with a threshold stay float32. With int8, on CPUs, all of the decoders does. COMPILE is `speed.compilation`,
+    with a threshold stay float32. With int8, for CPUs, so do the decoders. COMPILE is `speed.compilation`,
     CUDA_GRAPHS `speed.cuda_graphs`; the vocabulary may change under both.
 
     Raises:

@@ -17,6 +17,7 @@ from fcclip.engine.distributed import (
     require_free_port,
     unwrapped,
 )
+from tests.ports import free_port
 
 SLURM = {
     "SLURM_JOB_ID": "41234",
@@ -107,9 +108,7 @@ def test_nothing_is_kept_of_the_groups_after_the_work() -> None:
         kept()
         return comm._LOCAL_PROCESS_GROUP is not None and kept.cache_info().currsize == 1
 
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    url = f"tcp://127.0.0.1:{free_port()}"
     assert distributed._run(ProcessRank(0, 1, 0, 1, url), False, main, ())
     assert kept.cache_info().currsize == 0
     assert comm._LOCAL_PROCESS_GROUP is None

@@ -24,6 +24,7 @@ from fcclip.evaluation.metrics.semantic import semantic_metrics
 from fcclip.evaluation.origin import Origin
 from tests.evaluation.catalog import Register
 from tests.evaluation.world import Oracle, World, make_world
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -271,21 +272,13 @@ def _evaluate_in_process(rank: int, folder: str, port: int) -> None:
 
 def test_two_processes_give_the_results_of_one(world: World, tmp_path: Path):
     expected = evaluate(Oracle(world), world.cfg(), world.name)
-    mp.spawn(_evaluate_in_process, (str(tmp_path / "two"), _free_port()), nprocs=2)
+    mp.spawn(_evaluate_in_process, (str(tmp_path / "two"), free_port()), nprocs=2)
     assert json.loads((tmp_path / "two" / "results1.json").read_text()) == {}
     assert_equal(json.loads((tmp_path / "two" / "results0.json").read_text()), expected)
     folder = tmp_path / "two" / "output" / "inference" / "shared"
     assert json.loads((folder / "results.json").read_text())["seconds_per_image"]["processes"] == 2
     assert (folder / "worst_images.html").read_text().count("<section>") == 2
     assert not (folder / "unfinished").exists()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_worst_images_survive_an_interruption(world: World):

@@ -1,6 +1,5 @@
 """Two processes train as one does with the same images."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from fcclip.engine.trainer import Trainer
 from fcclip.files.checkpoints import read_checkpoint
 from tests.engine.runs import fixed_points
 from tests.engine.training import training_cfg
+from tests.ports import free_port
 
 # Every image has four segments, so that each process weighs its classes alike; the same points are drawn for every
 # mask, for two processes draw other random numbers than one. Plain gradient descent does not magnify rounding errors.
@@ -39,9 +39,7 @@ def train(cfg: CfgNode) -> None:
 
 
 def free_url() -> str:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 def weights(cfg: CfgNode, name: str) -> dict[str, torch.Tensor]:

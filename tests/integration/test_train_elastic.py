@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.training import write_training_config
+from tests.ports import free_port
 from tests.tiny import REPOSITORY
 
 ITERATIONS = 60
@@ -47,12 +47,13 @@ def children(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes of a machine by /proc")
-def test_a_machine_that_is_lost(tmp_path: Path, free_port: int) -> None:
+def test_a_machine_that_is_lost(tmp_path: Path) -> None:
     settings = {"SOLVER__MAX_ITER": ITERATIONS, "SOLVER__CHECKPOINT_PERIOD": 4, "SOLVER__IMS_PER_BATCH": 4}
     config = write_training_config(tmp_path, **settings)
     log = tmp_path / "first.log"
-    first = start_machine(0, free_port, config, log)
-    second = start_machine(1, free_port, config, tmp_path / "second.log")
+    port = free_port()
+    first = start_machine(0, port, config, log)
+    second = start_machine(1, port, config, tmp_path / "second.log")
     try:
         deadline = time.monotonic() + PATIENCE
         while not (tmp_path / "output" / "last_checkpoint").exists():
@@ -73,10 +74,3 @@ def test_a_machine_that_is_lost(tmp_path: Path, free_port: int) -> None:
     assert 0 < starts[-1] < ITERATIONS
     assert starts[-1] % 4 == 0, "it goes on from a checkpoint"
     assert (tmp_path / "output" / "model_final.pth").is_file()
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from detectron2.utils import comm
 from torch import Tensor, nn
 
+from fcclip.files.config_checks import CHOICES
 from fcclip.modeling.zero_shot.labels import IGNORE
 
 ALPHA = 0.25  # weight of positive pixels in the focal loss; negative ones have 1 - ALPHA
 ABSENT = -100.0  # a logit that is a sure no: without loss and without gradient as a negative
-LOSSES = ("nel", "nel_labelled", "softmax")
+LOSSES = CHOICES["MODEL.ZERO_SHOT.LOSS"]
 
 
 class NonMutuallyExclusiveLoss(nn.Module):
