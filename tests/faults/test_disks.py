@@ -44,7 +44,8 @@ def small_disk(size: int) -> Iterator[None]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    for number, side in enumerate((24, 200, 28)):
+    # Pictures are drawn in threads, so that one after a picture without room would be there or not, if it were small.
+    for number, side in enumerate((24, 200, 200)):
         noise = np.random.default_rng(number).integers(0, 255, (side, side, 3)).astype(np.uint8)
         path = tmp_path / "photos" / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
