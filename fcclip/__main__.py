@@ -13,31 +13,29 @@ class Command:
     """A sub-command.
 
     Attributes:
-        module: has `main(argv)`; imported when the sub-command is called.
+        module: has `main(argv)`; imported when the sub-command is called. It reads its flags before it imports what
+            takes long, such as PyTorch, so that --help and a wrong flag answer at once.
         help: one line of what it does.
-        needs_models: whether the models and datasets, and so Detectron2, have to be there.
     """
 
     module: str
     help: str
-    needs_models: bool = True
 
 
 COMMANDS = {
     "segment": Command("fcclip.commands.segment", "segment photographs by the names you give"),
     "predict": Command("fcclip.commands.predict", "segment very many images, on one machine or many"),
     "video": Command("fcclip.commands.video", "segment a video"),
-    "serve": Command("fcclip.commands.serve", "serve a web page and an HTTP interface", needs_models=False),
-    "models": Command("fcclip.commands.models", "list the trained models that have a name", needs_models=False),
+    "serve": Command("fcclip.commands.serve", "serve a web page and an HTTP interface"),
+    "models": Command("fcclip.commands.models", "list the trained models that have a name"),
     "data": Command("fcclip.commands.data", "fetch public datasets and prepare them"),
     "check": Command("fcclip.data.check", "verify a prepared dataset"),
     "train": Command("fcclip.commands.train", "train a model"),
     "evaluate": Command("fcclip.commands.evaluate", "evaluate a model on datasets"),
     "convert": Command("fcclip.commands.convert", "convert published checkpoints of ZegCLIP and Cascade-CLIP, or back"),
     "export": Command("fcclip.commands.export", "write a model as ONNX files that run without PyTorch"),
-    "doctor": Command("fcclip.commands.doctor", "say what is installed, and what is missing", needs_models=False),
+    "doctor": Command("fcclip.commands.doctor", "say what is installed, and what is missing"),
 }
-MISSING = "fcclip: error: {}; `python -m fcclip doctor` tells what is missing"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,15 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f'fcclip: error: there is no command "{name}"\n\n{usage()}', file=sys.stderr)
         return 2
-    command = COMMANDS[name]
     try:
-        if command.needs_models:
-            importlib.import_module("fcclip.public")
-        module = importlib.import_module(command.module)
+        return int(importlib.import_module(COMMANDS[name].module).main(rest) or 0)
     except ModuleNotFoundError as error:
-        print(MISSING.format(error), file=sys.stderr)
+        from fcclip.engine.errors import sentence_of
+
+        print(f"fcclip: error: {sentence_of(error)}", file=sys.stderr)
         return 2
-    return int(module.main(rest) or 0)
 
 
 def usage() -> str:

@@ -1,10 +1,17 @@
-"""Numbers of a command line, within limits: types for `argparse`, which tells what is wrong with one."""
+"""What command lines have in common: numbers within limits, as types for `argparse`, and the number of processes."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
+
+
+def add_workers_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`; by default one process for each core that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=whole_number(0), default=cores, help="processes (default: %(default)s)")
 
 
 def whole_number(least: int) -> Callable[[str], int]:

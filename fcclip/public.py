@@ -8,12 +8,10 @@ Raises:
 import importlib.util
 import os
 
+from fcclip.registration import NO_DETECTRON2
+
 if importlib.util.find_spec("detectron2") is None:
-    raise ModuleNotFoundError(
-        "fcclip needs Detectron2, which is not on the package index; install it with: "
-        "python -m fcclip.install_detectron2",
-        name="detectron2",
-    )
+    raise ModuleNotFoundError(NO_DETECTRON2, name="detectron2")
 
 import cv2
 import torch

@@ -16,6 +16,9 @@ from typing import Any
 
 WATCHED = ("detectron2", "fcclip")
 REGISTERING = "fcclip.public"  # the module whose import registers
+NO_DETECTRON2 = (
+    "fcclip needs Detectron2, which is not on the package index; install it with: python -m fcclip.install_detectron2"
+)
 
 
 def register_with_detectron2() -> None:

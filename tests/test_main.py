@@ -1,11 +1,13 @@
 """The command `fcclip`: it finds its sub-commands, and imports no more than they need."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from fcclip import __main__ as command
+from fcclip.registration import NO_DETECTRON2
 from tests.tiny import REPOSITORY
 
 HEAVY = ("torch", "detectron2", "cv2")
@@ -19,22 +21,84 @@ from fcclip.__main__ import main
 main(sys.argv[1:])
 print("HEAVY", *(name for name in {heavy} if name in sys.modules))
 """
+# All commands, and the scripts that are one of them, in one process in which nothing that takes long can be imported.
+WITHOUT = """
+import contextlib, io, json, runpy, sys
+
+sys.modules["torch"] = sys.modules["detectron2"] = None
+
+def ending(run, *words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = run(list(words))
+        except SystemExit as stopped:
+            code = stopped.code
+    return code, out.getvalue(), err.getvalue()
+
+def script(words):
+    sys.argv = words
+    runpy.run_path(words[0], run_name="__main__")
+
+from fcclip.__main__ import COMMANDS, main
+
+endings = {}
+for name in COMMANDS:
+    for flag in ("--help", "--no-such-flag"):
+        endings[f"{name} {flag}"] = ending(main, name, flag)
+for path in sys.argv[1:]:
+    endings[f"{path} --help"] = ending(script, path, "--help")
+endings["convert"] = ending(main, "convert", "old.pth", "new.pth")
+print(json.dumps(endings))
+"""
+SCRIPTS = (
+    "train_net.py",
+    "demo/demo.py",
+    "demo/app.py",
+    "tools/convert_checkpoint.py",
+    "tools/export.py",
+    "tools/predict.py",
+)
 
 
-def imported(*words: str) -> str:
+def python(code: str, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", RUN.format(heavy=HEAVY), *words],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", code, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
+    assert not done.returncode, done.stderr
     return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("word", ["--help", "--version", "models"])
 def test_light_commands_stay_light(word: str) -> None:
-    assert imported(word) == "HEAVY"
+    assert python(RUN.format(heavy=HEAVY), word) == "HEAVY"
+
+
+@pytest.fixture(scope="module")
+def endings() -> dict[str, tuple[int, str, str]]:
+    """Command line -> exit code, output and errors."""
+    return {words: tuple(ending) for words, ending in json.loads(python(WITHOUT, *SCRIPTS)).items()}
+
+
+@pytest.mark.parametrize("name", [*command.COMMANDS, *SCRIPTS])
+def test_help_does_not_wait_for_pytorch(name: str, endings: dict[str, tuple[int, str, str]]) -> None:
+    code, output, errors = endings[f"{name} --help"]
+    assert code == 0, errors
+    assert output.startswith("usage: ")
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_a_wrong_flag_does_not_wait_for_pytorch(name: str, endings: dict[str, tuple[int, str, str]]) -> None:
+    code, _, errors = endings[f"{name} --no-such-flag"]
+    assert code == 2
+    assert "error: " in errors.splitlines()[-1]
+
+
+def test_a_package_that_is_missing_when_the_work_begins(endings: dict[str, tuple[int, str, str]]) -> None:
+    code, _, errors = endings["convert"]
+    assert code == 2
+    assert errors.startswith("fcclip convert: error: ")
+    assert errors.count("\n") == 1
 
 
 def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,27 +115,22 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert command.main([]) == 2
 
 
-@pytest.mark.parametrize("name", command.COMMANDS)
-def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        command.main([name, "--help"])
-    assert stopped.value.code == 0
-    assert "usage: " in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("first", ["fcclip.public", "fcclip.data.check"])
-def test_a_missing_package_is_one_sentence(first: str, monkeypatch, capsys) -> None:
-    def fail(name: str) -> None:
-        if name == first:
-            raise ModuleNotFoundError("No module named 'cv2'")
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("cv2", "No module named 'cv2'; `python -m fcclip doctor` tells what is missing"),
+        ("detectron2", NO_DETECTRON2),
+    ],
+)
+def test_a_missing_package_is_one_sentence(missing: str, sentence: str, monkeypatch, capsys) -> None:
+    def fail(_: str) -> None:
+        raise ModuleNotFoundError(f"No module named '{missing}'", name=missing)
 
     monkeypatch.setattr(command.importlib, "import_module", fail)
     assert command.main(["check"]) == 2
-    expected = "fcclip: error: No module named 'cv2'; `python -m fcclip doctor` tells what is missing\n"
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err == f"fcclip: error: {sentence}\n"
 
 
 def test_names_can_be_used_in_the_command_too() -> None:
     code = 'import sys; sys.argv = ["fcclip"]; import fcclip; print("torch" in sys.modules, fcclip.Segmenter.__name__)'
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout == "False Segmenter\n"
+    assert python(code) == "False Segmenter"

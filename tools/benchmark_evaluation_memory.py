@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import fcclip  # isort: skip # before Detectron2, whose warnings it silences
 import torch
 from detectron2.modeling import build_model
 from torch import Tensor
 
-import fcclip
 from fcclip.engine.errors import run_tool
 from fcclip.files.process_memory import peak_bytes
 from fcclip.meta_arch.fcclip import FCCLIP

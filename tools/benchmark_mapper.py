@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 import cv2
 import numpy as np
 import torch

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model

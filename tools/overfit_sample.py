@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 from detectron2.config import CfgNode
 
 from fcclip import get_cfg

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 import open_clip
 import torch
 import yaml

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import fcclip  # isort: skip # noqa: F401, before Detectron2, whose warnings it silences
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog

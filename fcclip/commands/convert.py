@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcclip.engine.errors import add_debug_flag, run_command
-from fcclip.mmseg.checkpoint import convert_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_debug_flag(parser)
     options = parser.parse_args(arguments)
-    return run_command(
-        "fcclip convert",
-        lambda: print(convert_checkpoint(options.input, options.output, options.clip)),
-        options.debug,
-    )
+    return run_command("fcclip convert", lambda: _convert(options), options.debug)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from fcclip.mmseg.checkpoint import convert_checkpoint  # which takes PyTorch's time
+
+    print(convert_checkpoint(options.input, options.output, options.clip))

@@ -15,15 +15,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from fcclip.data.datasets.registry import dataset_root
-from fcclip.data.get import delete_unpacked, fetch_and_unpack, is_placed, missing_archives, prepare
-from fcclip.data.prepare.cli import default_workers, summary
-from fcclip.data.prepare.jobs import Options
 from fcclip.data.public_datasets import PublicDataset, public_datasets
-from fcclip.data.validation.report import check_dataset
 from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.files.transfer import readable_size
-from fcclip.flags import whole_number
+from fcclip.flags import add_workers_flag
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"there is no dataset {', '.join(unknown)}; choose from {', '.join(public_datasets())}")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    root = (options.root or dataset_root()).expanduser()
-    os.environ["DETECTRON2_DATASETS"] = str(root)  # the check looks there
-    datasets = [public_datasets()[name] for name in options.names]
-    return run_command("fcclip data", lambda: max(_get(each, root, options) for each in datasets), options.debug)
+    return run_command("fcclip data", lambda: _get_all(options), options.debug)
 
 
 def listing() -> str:
@@ -54,7 +46,20 @@ def listing() -> str:
     return tabulate(rows, headers=("name", "dataset", "download", "licence", "page"), tablefmt="simple")
 
 
+def _get_all(options: argparse.Namespace) -> int:
+    from fcclip.data.datasets.registry import dataset_root  # which takes PyTorch's time
+
+    root = (options.root or dataset_root()).expanduser()
+    os.environ["DETECTRON2_DATASETS"] = str(root)  # the check looks there
+    return max(_get(public_datasets()[name], root, options) for name in options.names)
+
+
 def _get(dataset: PublicDataset, root: Path, options: argparse.Namespace) -> int:
+    from fcclip.data.get import delete_unpacked, fetch_and_unpack, is_placed, missing_archives, prepare
+    from fcclip.data.prepare.cli import summary
+    from fcclip.data.prepare.jobs import Options
+    from fcclip.data.validation.report import check_dataset
+
     training = options.split == "all"
     print(f"\n{dataset.name}: {dataset.title}\nlicence: {dataset.licence}\npage: {dataset.page}\nfolder: {root}")
     if dataset.by_hand and not is_placed(dataset, root):
@@ -106,9 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help="val: leave out images that only training needs (18 GB of COCO), and check the validation sets only",
     )
     parser.add_argument("--keep-archives", action="store_true", help="do not delete archives that are unpacked")
-    parser.add_argument(
-        "--workers", type=whole_number(0), default=default_workers(), help="processes (default: %(default)s)"
-    )
+    add_workers_flag(parser)
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and exit")
     add_debug_flag(parser)
     return parser

@@ -14,12 +14,12 @@ import argparse
 from collections.abc import Sequence
 
 from fcclip.commands.options import add_folder_options, add_model_options, add_shared_options, add_video_options
-from fcclip.commands.segmenting import run
+from fcclip.commands.start import start_segmenting
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """demo.py, with the flags of the published one and more; returns the exit code."""
-    return run(parse_arguments(argv), "demo.py")
+    return start_segmenting(parse_arguments(argv), "demo.py")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -13,12 +13,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcclip.commands.choices import load_chosen, read_vocabulary
 from fcclip.commands.options import add_model_options, add_names_options, add_opts
 from fcclip.engine.errors import add_debug_flag, run_command
-from fcclip.export.manifest import OPSETS
+from fcclip.export.manifest import DEFORMABLE, OPSETS
 from fcclip.export.quantize import MODES
-from fcclip.export.write import DEFORMABLE, ExportOptions, export_model
 from fcclip.files.images import find_images
 
 MOST_IMAGES = 64  # that are looked at for calibration
@@ -62,6 +60,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def export(options: argparse.Namespace) -> None:
     """Do it, and say what was written."""
+    from fcclip.commands.choices import load_chosen, read_vocabulary  # which take PyTorch's time
+    from fcclip.export.write import ExportOptions, export_model
+
     if options.model is None and options.config_file is None:
         raise ValueError("name what to export: --model NAME or --config-file FILE")
     vocabulary = next(iter(read_vocabulary(options)), None)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from fcclip.engine.errors import run_command
 from fcclip.files.download import verify
 from fcclip.files.sources import HandSource
 from fcclip.files.transfer import readable_size
@@ -149,8 +150,6 @@ def _check(models: Sequence[PublishedModel]) -> int:
 
 
 def _fetch(models: Sequence[PublishedModel]) -> int:
-    from fcclip.engine.errors import run_command  # which takes PyTorch's time
-
     def fetch_all() -> None:
         for model in models:
             print(f"{model.name}: {model.fetch()}")

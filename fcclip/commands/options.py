@@ -8,7 +8,7 @@ from pathlib import Path
 from fcclip.data.builtin_vocabularies import BUILTIN_VOCABULARIES
 from fcclip.engine.errors import add_debug_flag
 from fcclip.flags import probability, whole_number
-from fcclip.formats.registry import FORMATS
+from fcclip.formats.names import FORMATS
 
 DEFAULT_CONFIG = "coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k.yaml"  # below configs/
 DEFAULT_MODEL = "fcclip_convnext_large"

@@ -18,12 +18,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from fcclip.commands.choices import add_lists, read_model_config, read_vocabulary
 from fcclip.commands.options import add_computing_options, add_model_options, add_vocabulary_options
 from fcclip.engine.errors import run_command
 from fcclip.files.schemes import locate_weights
 from fcclip.flags import non_negative_number, whole_number
-from fcclip.formats.registry import FORMATS
+from fcclip.formats.names import FORMATS
 
 PROGRAM = "fcclip predict"
 MODULES = ("pyarrow", "fsspec")  # of the extra
@@ -104,9 +103,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> bool:
     """Segment what is missing; whether an image has failed, now or before."""
-    from fcclip.batch.job import Job, run_local
+    from fcclip.batch.job import Job, run_local  # which take PyTorch's time
     from fcclip.batch.worker import Settings
     from fcclip.batch.writing import Output
+    from fcclip.commands.choices import add_lists, read_model_config, read_vocabulary
 
     chosen = read_vocabulary(options)
     cfg = read_model_config(options)

@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 from fcclip.commands.options import add_folder_options, add_model_options, add_shared_options
-from fcclip.commands.segmenting import run
+from fcclip.commands.start import start_segmenting
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,4 +27,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_folder_options(parser)
     add_shared_options(parser)
     parser.set_defaults(video_input=None, webcam=False, save_tracks=None)
-    return run(parser.parse_args(argv), "fcclip segment")
+    return start_segmenting(parser.parse_args(argv), "fcclip segment")

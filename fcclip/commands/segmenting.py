@@ -1,4 +1,4 @@
-"""What `fcclip segment`, `fcclip video` and demo.py do once their flags are read."""
+"""What `fcclip segment`, `fcclip video` and demo.py do once their flags are read; see `start_segmenting`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fcclip.commands.hints import vocabulary_hints
 from fcclip.commands.pictures import ImageJob, plan_images
 from fcclip.commands.results import Demo, Report
 from fcclip.drawing.window import Window
-from fcclip.engine.errors import run_command, sentence_of
+from fcclip.engine.errors import sentence_of
 from fcclip.files.images import IMAGE_SUFFIXES, find_images
 from fcclip.files.places import require_place
 from fcclip.files.video import VideoError
@@ -26,21 +26,8 @@ from fcclip.formats.writer import Writer
 from fcclip.segmenter import Segmenter
 
 
-def run(options: argparse.Namespace, program: str) -> int:
-    """Segment what the options name.
-
-    Args:
-        options: of `add_model_options` and `add_shared_options`, and one of `input`, `video_input` and `webcam`.
-        program: begins every message of an error.
-
-    Returns:
-        The exit code: 0, or 1 if an image or frame had to be skipped, or 2 if nothing could be started; see also
-        `run_command`.
-    """
-    return run_command(program, lambda: _run(options, program), options.debug)
-
-
-def _run(options: argparse.Namespace, program: str) -> int:
+def segment(options: argparse.Namespace, program: str) -> int:
+    """Segment what the options name; arguments and exit code are those of `start_segmenting`."""
     report = Report(keep_results=options.json is not None)
     with ExitStack() as stack:
         try:

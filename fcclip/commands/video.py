@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Sequence
 
 from fcclip.commands.options import add_model_options, add_resume_flag, add_shared_options, add_video_options
-from fcclip.commands.segmenting import run
+from fcclip.commands.start import start_segmenting
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_shared_options(parser)
     add_resume_flag(parser, "go on where an interrupted run of the same command stopped")
     parser.set_defaults(input=None)
-    return run(parser.parse_args(argv), "fcclip video")
+    return start_segmenting(parser.parse_args(argv), "fcclip video")

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from detectron2.data.catalog import Metadata
-
-from fcclip.data.datasets.lvis import lvis_classes
-from fcclip.data.datasets.tables import panoptic_table_metadata
 from fcclip.vocabulary import Vocabulary
 
-_CLASSES: dict[str, Callable[[], dict[str, Any]]] = {
-    "coco": lambda: panoptic_table_metadata("coco_panoptic"),  # 133 classes
-    "ade": lambda: panoptic_table_metadata("ade20k_150"),  # 150
-    "lvis": lvis_classes,  # 1203
-}
-BUILTIN_VOCABULARIES = tuple(_CLASSES)
+BUILTIN_VOCABULARIES = ("coco", "ade", "lvis")  # of 133, 150 and 1203 classes
 
 
 def builtin_vocabulary(name: str, vocabulary_dir: str | Path = "") -> Vocabulary:
@@ -33,9 +24,20 @@ def builtin_vocabulary(name: str, vocabulary_dir: str | Path = "") -> Vocabulary
     Raises:
         ValueError: there is no such list.
     """
-    if name not in _CLASSES:
-        raise ValueError(f'there is no built-in vocabulary "{name}"; choose from {", ".join(_CLASSES)}')
-    return Vocabulary.from_metadata(Metadata(name=name, **_CLASSES[name]()), vocabulary_dir)
+    if name not in BUILTIN_VOCABULARIES:
+        raise ValueError(f'there is no built-in vocabulary "{name}"; choose from {", ".join(BUILTIN_VOCABULARIES)}')
+    from detectron2.data.catalog import Metadata  # which takes PyTorch's time
+
+    return Vocabulary.from_metadata(Metadata(name=name, **_classes(name)), vocabulary_dir)
+
+
+def _classes(name: str) -> dict[str, Any]:
+    from fcclip.data.datasets.lvis import lvis_classes
+    from fcclip.data.datasets.tables import panoptic_table_metadata
+
+    if name == "lvis":
+        return lvis_classes()
+    return panoptic_table_metadata({"coco": "coco_panoptic", "ade": "ade20k_150"}[name])
 
 
 def join_vocabularies(vocabularies: Iterable[Vocabulary]) -> Vocabulary:

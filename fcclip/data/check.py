@@ -15,14 +15,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from fcclip.config import load_cfg
-from fcclip.data.datasets import REGISTERED
-from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.data.prepare.cli import default_workers
-from fcclip.data.validation.report import check_dataset
 from fcclip.files.atomic import write_json
 from fcclip.files.places import reason_of
-from fcclip.flags import whole_number
+from fcclip.flags import add_workers_flag
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.names and not arguments.list:
         parser.error("give the NAME of a dataset, or --list")
+    from fcclip.data.datasets import REGISTERED  # which takes PyTorch's time
+    from fcclip.data.validation.report import check_dataset
+
     try:
         if arguments.config_file:
             _register_custom(arguments.config_file)
@@ -48,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _register_custom(config_file: str) -> None:
+    from fcclip.config import load_cfg
+    from fcclip.data.datasets.custom import register_custom_datasets
+
     register_custom_datasets(load_cfg(config_file))
 
 
@@ -61,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full", action="store_true", help="decode every file and look at its pixels")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found to FILE")
     parser.add_argument("--config-file", metavar="FILE", help="register the DATASETS.CUSTOM of a configuration first")
-    parser.add_argument(
-        "--workers", type=whole_number(0), default=default_workers(), help="processes (default: %(default)s)"
-    )
+    add_workers_flag(parser)
     parser.add_argument("--list", action="store_true", help="list the names and exit")
     return parser
 

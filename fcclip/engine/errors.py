@@ -14,10 +14,12 @@ from types import FrameType
 
 from fcclip.files.atomic import NO_ROOM
 from fcclip.files.places import reason_of
+from fcclip.registration import NO_DETECTRON2
 
 INTERRUPTED = 130  # exit codes of the shell for SIGINT and SIGTERM
 TERMINATED = 143
 ROOM = "make room on the disk, and start again"
+DOCTOR = "`python -m fcclip doctor` tells what is missing"
 # What this package raises for what a user can mend; everything else is a fault of the program.
 EXPLAINED = (OSError, ValueError, RuntimeError, ArithmeticError, ImportError)
 
@@ -42,7 +44,8 @@ def run_command(program: str, work: Callable[[], int | None], debug: bool = Fals
         debug: let errors pass, with their traceback.
 
     Returns:
-        The exit code: that of the work, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: that of the work, 1 after an error, 2 where a package is missing, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     try:
         with terminated_as_interrupted():
@@ -56,7 +59,7 @@ def run_command(program: str, work: Callable[[], int | None], debug: bool = Fals
         if debug:
             raise
         print(f"{program}: error: {sentence_of(error)}", file=sys.stderr)
-        return 1
+        return 2 if _is_missing_package(error) else 1
 
 
 def run_tool(main: Callable[[], int | None]) -> int:
@@ -126,8 +129,15 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{reason_of(error)}; {ROOM}" if error.errno in NO_ROOM else reason_of(error)
     text = " ".join(str(error).split())
+    if _is_missing_package(error):
+        return NO_DETECTRON2 if text == "No module named 'detectron2'" else f"{text}; {DOCTOR}"
     if isinstance(error, ValueError) and text == "embedded null byte":  # Python's, of every call that takes a path
         return "no file can have a NUL byte in its name; check the paths"
     if isinstance(error, EXPLAINED) and text:
         return text
     return f"the program failed ({type(error).__name__}: {text}); run it again with --debug and report what it shows"
+
+
+def _is_missing_package(error: BaseException) -> bool:
+    """Whether an import failed; errors of our own about a package have no `name`, and tell the remedy themselves."""
+    return isinstance(error, ModuleNotFoundError) and error.name is not None

@@ -1,10 +1,9 @@
-"""What comes before a training: the command line, the configuration, the log."""
+"""What comes before a training: the configuration, the places, the log."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 
 import torch
@@ -16,13 +15,10 @@ from detectron2.utils.logger import setup_logger
 
 from fcclip.config import load_cfg
 from fcclip.data.datasets.custom import register_custom_datasets
-from fcclip.engine.errors import add_debug_flag
 from fcclip.files.atomic import write_text
 from fcclip.files.checkpoints import CLIP_PREFIX, holds_prefix, require_weight_file
-from fcclip.files.folders import find_config
 from fcclip.files.places import require_writable_folder
 from fcclip.files.schemes import locate_weights
-from fcclip.flags import whole_number
 
 logger = logging.getLogger(__name__)
 
@@ -36,53 +32,6 @@ HOME_MADE_CLIPS = {
 }
 # What a training leaves in its OUTPUT_DIR.
 TRACES = ("last_checkpoint", "model_*.pth", "metrics.json")
-
-
-def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The flags of Detectron2's training scripts, --dry-run and --debug; `prog` is the command that --help names."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Train or evaluate a model. Under torchrun, or in an srun of several tasks, the flags of processes "
-        "and machines are not needed.",
-    )
-    parser.add_argument(
-        "--config-file",
-        required=True,
-        type=lambda path: str(find_config(path)),
-        metavar="FILE",
-        help="a YAML file, or the path of one in configs/",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR, if any")
-    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="check datasets and weights, train one step, segment one image of each test set, write nothing",
-    )
-    parser.add_argument(
-        "--num-gpus", type=whole_number(1), default=1, metavar="N", help="processes of this machine (default: 1)"
-    )
-    parser.add_argument("--num-machines", type=whole_number(1), default=1, metavar="N", help="machines (default: 1)")
-    parser.add_argument(
-        "--machine-rank", type=whole_number(0), default=0, metavar="N", help="this machine, from 0 (default: 0)"
-    )
-    parser.add_argument(
-        "--dist-url",
-        default=default_url(),
-        metavar="URL",
-        help="where the processes meet: tcp://HOST:PORT of the first machine (default: %(default)s)",
-    )
-    add_debug_flag(parser)
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="configuration keys and their values, at the end"
-    )
-    return parser
-
-
-def default_url() -> str:
-    """A port on this machine that stays the same for a user, so that a forgotten run shows as a port in use."""
-    user = os.getuid() if hasattr(os, "getuid") else 1
-    return f"tcp://127.0.0.1:{49152 + user % 16384}"
 
 
 def load_config(args: argparse.Namespace) -> CfgNode:

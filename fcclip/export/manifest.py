@@ -14,6 +14,7 @@ from fcclip.files.atomic import write_json
 FORMAT, VERSION = "fcclip-export", 1
 MANIFEST = "manifest.json"
 OPSETS = (18, 19, 20, 21)
+DEFORMABLE = ("grid-sample", "gather")  # how deformable attention samples
 QUERY_SYSTEM = "FCCLIP"
 PATCH_SYSTEMS = ("ZegCLIP", "CascadeCLIP")
 AGAIN = "export the model again"

@@ -17,6 +17,7 @@ from detectron2.modeling import build_model
 
 from fcclip.export import graphs
 from fcclip.export.manifest import (
+    DEFORMABLE,
     OPSETS,
     PATCH_SYSTEMS,
     QUERY_SYSTEM,
@@ -44,7 +45,6 @@ from fcclip.modeling.classification import LOST_SHARE, MAX_LOGIT_SCALE, VOID_EPS
 from fcclip.vocabulary import Vocabulary
 from fcclip.weights import load_weights
 
-DEFORMABLE = ("grid-sample", "gather")
 NEEDED = ("onnx", "onnxscript")
 # That of 2.6 fails on axes that stay free, for all our models.
 OLDEST_EXPORTER = (2, 9)

@@ -1,36 +1,12 @@
-"""The formats by the names under which they are asked for."""
+"""The writer of a format by its name; each is imported when it is first asked for."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
-from fcclip.formats.areas import Areas
-from fcclip.formats.class_ids import Ade20kIds, CityscapesIds, ClassIds
-from fcclip.formats.coco_instances import CocoInstances, CocoPolygons
-from fcclip.formats.coco_panoptic import CocoPanoptic
-from fcclip.formats.geojson import GeoJson
-from fcclip.formats.label_studio import LabelStudioBrush, LabelStudioPolygons
-from fcclip.formats.labelme import LabelMe
-from fcclip.formats.mask_files import Cutouts, MaskFiles
+from fcclip.formats.names import FORMATS
 from fcclip.formats.writer import DEFAULT_OPTIONS, Writer, WriterOptions
-from fcclip.formats.yolo import Yolo
-
-FORMATS: dict[str, type[Writer]] = {
-    "coco-panoptic": CocoPanoptic,
-    "coco-instances": CocoInstances,
-    "coco-polygons": CocoPolygons,
-    "yolo": Yolo,
-    "labelme": LabelMe,
-    "label-studio": LabelStudioBrush,
-    "label-studio-polygons": LabelStudioPolygons,
-    "class-ids": ClassIds,
-    "cityscapes-ids": CityscapesIds,
-    "ade20k-ids": Ade20kIds,
-    "masks": MaskFiles,
-    "cutouts": Cutouts,
-    "csv": Areas,
-    "geojson": GeoJson,
-}
 
 
 def open_format(name: str, folder: str | Path, options: WriterOptions = DEFAULT_OPTIONS) -> Writer:
@@ -48,4 +24,6 @@ def open_format(name: str, folder: str | Path, options: WriterOptions = DEFAULT_
     """
     if name not in FORMATS:
         raise ValueError(f'there is no format "{name}"; choose from {", ".join(FORMATS)}')
-    return FORMATS[name](folder, options)
+    module, _, writer = FORMATS[name].partition(".")
+    kind: type[Writer] = getattr(importlib.import_module(f"fcclip.formats.{module}"), writer)
+    return kind(folder, options)

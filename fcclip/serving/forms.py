@@ -13,8 +13,8 @@ from typing import Any
 from fcclip.drawing.style import View
 from fcclip.files.scratch import scratch_folder
 from fcclip.formats.masks import choose_view
+from fcclip.formats.names import FORMATS
 from fcclip.formats.picture import encode_png
-from fcclip.formats.registry import FORMATS
 from fcclip.segmentation import Segmentation
 from fcclip.serving.sessions import Answer
 

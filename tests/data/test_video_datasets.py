@@ -8,10 +8,10 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from fcclip.data.check import check_dataset
 from fcclip.data.datasets.tables import category_table
 from fcclip.data.prepare.jobs import Options
 from fcclip.data.prepare.vipseg import prepare, segments_of_raw_map
+from fcclip.data.validation.report import check_dataset
 from fcclip.files.panoptic import read_panoptic_png
 from fcclip.vocabulary import Vocabulary
 from tests.shared import SHARED, needs_shared

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fcclip.engine.setup import argument_parser, check_places, load_config
+from fcclip.engine.arguments import argument_parser
+from fcclip.engine.setup import check_places, load_config
 from tests.tiny import PUBLISHED_CONFIGS, REPOSITORY
 
 CONFIG = str(PUBLISHED_CONFIGS / "fcclip_convnext_large_eval_ade20k.yaml")

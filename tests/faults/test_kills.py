@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    with Zygote(("fcclip.commands.data", "tests.faults.fetch")) as running:
+    modules = ("fcclip.commands.data", "fcclip.data.get", "fcclip.data.validation.report", "tests.faults.fetch")
+    with Zygote(modules) as running:
         yield running
 
 

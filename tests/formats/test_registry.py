@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fcclip.formats.registry import FORMATS, open_format
+from fcclip.formats.names import FORMATS
+from fcclip.formats.registry import open_format
 from fcclip.formats.writer import WriterOptions
 from tests.formats.samples import sample
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fcclip.formats.registry import FORMATS
+from fcclip.formats.names import FORMATS
 from tests.tiny import REPOSITORY
 
 RESULTS = REPOSITORY / "docs" / "results.md"

@@ -24,7 +24,7 @@ import requests
 from PIL import Image
 
 from fcclip.commands import serve
-from fcclip.formats.registry import FORMATS
+from fcclip.formats.names import FORMATS
 from tests.tiny import REPOSITORY
 from tools.load_test_page import NAMES, answers_alone, load, scene, serving
 

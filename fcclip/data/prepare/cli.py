@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from tabulate import tabulate
 
 from fcclip.data.datasets.registry import dataset_root
 from fcclip.data.prepare.jobs import Options, Output
-from fcclip.flags import whole_number
+from fcclip.flags import add_workers_flag
 
 Prepare = Callable[..., list[Output]]
 
@@ -36,9 +35,7 @@ def run(
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="folder of the datasets (default: $DETECTRON2_DATASETS, or datasets)")
-    parser.add_argument(
-        "--workers", type=whole_number(0), default=default_workers(), help="processes (default: %(default)s)"
-    )
+    add_workers_flag(parser)
     if configure:
         configure(parser)
     arguments = vars(parser.parse_args(argv))
@@ -51,11 +48,6 @@ def run(
         return 1
     print(summary(outputs))
     return 0
-
-
-def default_workers() -> int:
-    """One process for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def summary(outputs: Sequence[Output]) -> str:
