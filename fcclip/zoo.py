@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fcclip.files.download import download
+from fcclip.files.download import NotFetchedError, download
 from fcclip.files.folders import cache_directory, configs_folder
 from fcclip.files.schemes import register_scheme
 from fcclip.files.sources import Expected, Source, read_source
@@ -20,6 +20,7 @@ from fcclip.files.sources import Expected, Source, read_source
 WEIGHT_SUFFIXES = (".pth", ".safetensors", ".pt", ".bin")
 CONFIG_SUFFIXES = (".yaml", ".yml")
 ZOO_PREFIX = "zoo:"  # MODEL.WEIGHTS "zoo:NAME"
+LACKS_CLIP = "FC-CLIP"  # the system whose checkpoints were published without the CLIP
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 SHIPPED = ASSETS  # its folders are models that come with this package
@@ -88,15 +89,29 @@ class PublishedModel:
         """The checkpoint in this package's layout, fetched and converted if it is not here.
 
         Raises:
-            DownloadError: it could not be fetched, or is not what it should be; says how to get it by hand.
+            DownloadError: it could not be fetched, or is not what it should be; says how to get it by hand, and with
+                it the frozen CLIP that it needs.
         """
         found = self.find()
         if found is not None and found != self.fetched_file:
             return found
         if not self.fetched_file.is_file():
             tqdm.write(f"fetching {self.name} (licence: {self.licence}; {self.page})", file=sys.stderr)
-        fetched = download(self.fetched_file, self.sources, self.expected)
+        try:
+            fetched = download(self.fetched_file, self.sources, self.expected)
+        except NotFetchedError as error:
+            raise NotFetchedError("; ".join([str(error), *self._missing_clip()])) from error
         return self._convert(fetched) if self.is_converted else fetched
+
+    def _missing_clip(self) -> list[str]:
+        """How to get the frozen CLIP, where the checkpoint lacks it and this machine too."""
+        if self.system != LACKS_CLIP:
+            return []
+        from fcclip.clip.loading import missing_clip  # which take PyTorch's time
+        from fcclip.config import load_cfg
+
+        clip = load_cfg(configs_folder() / self.config).MODEL.FC_CLIP
+        return list(filter(None, [missing_clip(clip.CLIP_MODEL_NAME, clip.CLIP_PRETRAINED_WEIGHTS)]))
 
     def _convert(self, fetched: Path) -> Path:
         from fcclip.mmseg.checkpoint import convert_checkpoint  # which needs what is above this module

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 from detectron2.modeling import build_model
 
 from fcclip import get_cfg, load_weights, zoo
+from fcclip.clip.loading import missing_clip
+from fcclip.config import load_cfg
 from fcclip.engine.checkpoint import TrainingCheckpointer
 from fcclip.files.download import DownloadError
 from fcclip.files.folders import configs_folder
@@ -30,6 +33,7 @@ ARCHITECTURES = {
     "MAFT+": "MAFT_Plus",
     "OVRCOAT": "OVRCOAT",
 }
+BY_HAND = re.compile(r"fetch (?:it|them) by hand from (\S+) and save (?:it|them) as ([^;\s]+)")
 
 
 @pytest.fixture
@@ -152,6 +156,37 @@ def test_a_checkpoint_of_mmsegmentation_is_converted(drive: Drive) -> None:
     (weights_folder() / "published" / "zegclip_voc12_inductive.pth").unlink()
     assert resolve_weights("zoo:zegclip_voc12_inductive") == weights
     assert len(drive.ranges) == 1
+
+
+@pytest.mark.parametrize("name", ["fcclip_r50", "fcclip_convnext_large"])
+def test_without_a_network_both_files_of_a_model_are_named(
+    drive: Drive, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the message says is done, file by file, until nothing is missing."""
+    monkeypatch.setattr("fcclip.clip.published_weights.try_to_load_from_cache", lambda *_: None)
+    drive.offline = True
+    with pytest.raises(DownloadError) as refused:
+        find_pretrained(name)
+    checkpoint, clip = re.findall(
+        r"fetch (?:it|them) by hand from (\S+) and save (?:it|them) as ([^;\s]+)", str(refused.value)
+    )
+    assert checkpoint[0].startswith("https://drive.google.com/")
+    assert clip[0].startswith("https://huggingface.co/")
+    cfg = load_cfg(configs_folder() / published_models()[name].config).MODEL.FC_CLIP
+    assert missing_clip(cfg.CLIP_MODEL_NAME, cfg.CLIP_PRETRAINED_WEIGHTS)
+    for _, file in (checkpoint, clip):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_bytes(b"weights")
+    assert find_pretrained(name).weights == Path(checkpoint[1])
+    assert not missing_clip(cfg.CLIP_MODEL_NAME, cfg.CLIP_PRETRAINED_WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ["maftp_convnext_base", "zegclip_voc12_fully"])
+def test_of_a_model_that_has_its_clip_one_file_is_named(drive: Drive, name: str) -> None:
+    drive.offline = True
+    with pytest.raises(DownloadError, match="fetch it by hand") as refused:
+        find_pretrained(name)
+    assert "CLIP, " not in str(refused.value)
 
 
 def test_what_cannot_be_fetched_says_where_it_goes(drive: Drive) -> None:

@@ -14,13 +14,12 @@ import open_clip
 from detectron2.utils import comm
 from torch import nn
 
+from fcclip.clip.published_weights import FILE_SUFFIXES, HUB_WEIGHTS, clip_by_hand, is_on_this_machine, saved_file
 from fcclip.clip.stem import MODELS_WITH_STEM, add_stem
 from fcclip.files.checkpoints import CLIP_PREFIX, is_torchscript_archive, read_state_dict
 from fcclip.files.hub import patient_only_with_network
 
 HUB_PREFIX = "hf-hub:"
-FILE_SUFFIXES = (".pt", ".bin", ".safetensors", ".pth")
-HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_TAG = "openai"
 SHIPPED_DESCRIPTIONS = Path(__file__).parent / "configs"
 # Entries of OpenAI's archives that describe the model and are not weights.
@@ -82,6 +81,13 @@ def _get_tokenizer(name: str) -> Any:
     return tokenizer
 
 
+def missing_clip(name: str, pretrained: str) -> str:
+    """How a person gets the weights of a CLIP that has to be fetched; "" where there is none to fetch."""
+    if _is_here(pretrained) or pretrained.startswith(HUB_PREFIX) or is_on_this_machine(name, pretrained):
+        return ""
+    return f"the weights of its frozen CLIP, {name}/{pretrained}, are not here either: {clip_by_hand(name, pretrained)}"
+
+
 def _register_description(name: str) -> str:
     """Make the model of a description file, or of one shipped with this package, known to open_clip; its name."""
     shipped = SHIPPED_DESCRIPTIONS / f"{name}.json"
@@ -117,11 +123,15 @@ def _build(name: str, pretrained: str) -> tuple[nn.Module, str | None]:
             f'CLIP model "{name}" has no weights "{pretrained}"; give one of {", ".join(tags) or "(none)"}, '
             f"a local file or {HUB_PREFIX}ORG/NAME"
         )
+    source, quick_gelu = f"{name}/{pretrained}", pretrained == OPENAI_TAG
+    saved = saved_file(name, pretrained)
+    if saved is not None:
+        return _build_from_file(name, saved, quick_gelu), source
     try:
-        model = open_clip.create_model(name, pretrained=pretrained, force_quick_gelu=pretrained == OPENAI_TAG)
+        model = open_clip.create_model(name, pretrained=pretrained, force_quick_gelu=quick_gelu)
     except Exception as error:  # whatever the download's libraries raise: none of them share a base class
-        raise RuntimeError(_download_advice(name, pretrained)) from error
-    return model, f"{name}/{pretrained}"
+        raise RuntimeError(f"the CLIP weights {source} were not fetched; {clip_by_hand(name, pretrained)}") from error
+    return model, source
 
 
 def _create(name: str, **options: Any) -> nn.Module:
@@ -195,13 +205,3 @@ def _build_from_hub(name: str, repository: str) -> nn.Module:
     description = json.loads(files[0].read_text()) if files[0].suffix == ".json" else {}
     quick_gelu = bool(description.get("model_cfg", {}).get("quick_gelu", False))
     return _build_from_file(name, weights[0], quick_gelu)
-
-
-def _download_advice(name: str, tag: str) -> str:
-    described = open_clip.get_pretrained_cfg(name, tag) or {}
-    hub = (described.get("hf_hub") or "").strip("/")
-    place = f"{HUB_WEIGHTS[0]} of the Hugging Face repository {hub}" if hub else described.get("url") or "the file"
-    return (
-        f"cannot get the CLIP weights {name}/{tag}; fetch {place} on a machine with network and set "
-        "MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS to that file"
-    )

@@ -24,6 +24,10 @@ class DownloadError(FileNotFoundError):
     """A file is not here: it could not be fetched, or is not what it should be; one sentence says what to do."""
 
 
+class NotFetchedError(DownloadError):
+    """No source gave the file, as where there is no network."""
+
+
 def download(target: Path, sources: Sequence[Source], expected: Expected | None = None) -> Path:
     """Fetch a file unless it is there.
 
@@ -39,8 +43,8 @@ def download(target: Path, sources: Sequence[Source], expected: Expected | None 
         `target`.
 
     Raises:
-        DownloadError: no source gave it, it is not what it should be, or there is no room; the message says where to
-            fetch it by hand and where to put it.
+        NotFetchedError: no source gave it; the message says where to fetch it by hand and where to put it.
+        DownloadError: it is not what it should be, or there is no room.
     """
     expected = expected or Expected()
     if target.is_file():
@@ -105,7 +109,7 @@ def _fetch_from_any(target: Path, partial: Path, sources: Sequence[Source]) -> E
             reasons.append(str(error))
         except OSError as error:
             raise DownloadError(f"{target} cannot be written ({error})") from error
-    raise DownloadError(f"{target.name} was not fetched: {'; '.join(reasons)}; {by_hand(target, sources)}")
+    raise NotFetchedError(f"{target.name} was not fetched: {'; '.join(reasons)}; {by_hand(target, sources)}")
 
 
 def by_hand(target: Path, sources: Sequence[Source]) -> str:

@@ -8,7 +8,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from fcclip.clip import loading
-from fcclip.clip.loading import load_clip
+from fcclip.clip.loading import load_clip, missing_clip
 from fcclip.weights import fingerprint
 from tests.tiny import CLIP_DESCRIPTIONS, tiny_model
 
@@ -46,7 +46,7 @@ def test_without_a_source_weights_are_random() -> None:
 def test_building_leaves_the_root_logger_as_it_was() -> None:
     code = (
         "import logging\n"
-        "from fcclip.clip.loading import load_clip\n"
+        "from fcclip.clip.loading import load_clip, missing_clip\n"
         f"load_clip({NAME!r}, '')\n"
         "assert not logging.root.handlers and not logging.root.filters\n"
         "logging.getLogger('here').warning('of the program')\n"
@@ -71,7 +71,7 @@ def test_without_network_the_file_to_fetch_is_named(monkeypatch) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("open_clip.create_model", fail)
-    with pytest.raises(RuntimeError, match=r"fetch .*laion/CLIP-convnext_large_d_320.* set MODEL.FC_CLIP.CLIP_PRET"):
+    with pytest.raises(RuntimeError, match=r"fetch .*laion/CLIP-convnext_large_d_320.*model.safetensors and save them"):
         load_clip("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
     with pytest.raises(RuntimeError, match="cannot download me/my-clip"):
@@ -91,6 +91,23 @@ def test_openai_tag_asks_for_quick_gelu(monkeypatch, state) -> None:
     assert asked["RN50"] == {"pretrained": "yfcc15m", "force_quick_gelu": False}
     load_clip("RN50", "openai")
     assert asked["RN50"] == {"pretrained": "openai", "force_quick_gelu": True}
+
+
+@pytest.mark.parametrize(("tag", "gelu"), [("openai", "QuickGELU"), ("mine", "GELU")])
+def test_published_weights_that_were_saved_by_hand_are_taken(tmp_path, monkeypatch, state, tag: str, gelu: str) -> None:
+    monkeypatch.setenv("FCCLIP_CACHE", str(tmp_path))
+    monkeypatch.setattr("open_clip.list_pretrained_tags_by_model", lambda _: [tag])
+    monkeypatch.setattr("open_clip.get_pretrained_cfg", lambda *_: {"hf_hub": "me/my-clip/weights.safetensors"})
+    path = tmp_path / "weights" / "clip" / f"{CLIP_DESCRIPTIONS['resnet'].stem}-{tag}.safetensors"
+    assert missing_clip(CLIP_DESCRIPTIONS["resnet"].stem, tag).endswith(
+        f"from https://huggingface.co/me/my-clip/resolve/main/weights.safetensors and save them as {path}"
+    )
+    path.parent.mkdir(parents=True)
+    save_file(state, path)
+    loaded = load_clip(NAME, tag)
+    assert loaded.source == f"{CLIP_DESCRIPTIONS['resnet'].stem}/{tag}"
+    assert all(torch.equal(tensor, state[key]) for key, tensor in loaded.model.state_dict().items())
+    assert gelu in {type(module).__name__ for module in loaded.model.transformer.modules()}
 
 
 def test_torchscript_archive_is_read_as_data_with_quick_gelu(tmp_path, state) -> None:
@@ -123,7 +140,7 @@ def test_without_a_name_server_nothing_is_tried_twice(monkeypatch, caplog) -> No
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("socket.getaddrinfo", no_address)
-    with pytest.raises(RuntimeError, match=r"cannot get the CLIP weights convnext_base_w/laion2b_s13b_b82k_augreg; f"):
+    with pytest.raises(RuntimeError, match=r"the CLIP weights convnext_base_w/laion2b_s13b_b82k_augreg were not f"):
         load_clip("convnext_base_w", "laion2b_s13b_b82k_augreg")
     assert len(lookups) == 1
     assert caplog.text == ""
