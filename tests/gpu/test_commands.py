@@ -83,7 +83,7 @@ def test_evaluation_and_training(tmp_path: Path) -> None:
         run("train_net.py", "--eval-only", *common, *last)
         found.append(metrics(tmp_path / device))
     assert found[0] == pytest.approx(found[1], abs=0.2)
-    schedule = ("SOLVER.MAX_ITER", "20", "SOLVER.STEPS", "(15,)", "DATASETS.TRAIN", "('panoshapes_mini_all_panoptic',)")
+    schedule = ("SOLVER.MAX_ITER", "20", "SOLVER.STEPS", "(15,)", "DATASETS.TRAIN", "('panoshapes_val_seen_panoptic',)")
     run(
         "train_net.py",
         "--num-gpus",

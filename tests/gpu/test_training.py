@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from tests.engine.runs import fixed_points, train
 from tests.engine.training import training_cfg
 
-GPU = {"MODEL__DEVICE": "cuda", "DATASETS__TEST": ()}
+GPU = {"MODEL__DEVICE": "cuda", "DATASETS__TEST": (), "INPUT__IMAGE_SIZE": 64}
 HALF = {**GPU, "SOLVER__AMP__ENABLED": True}
 SAVINGS: dict[str, dict[str, Any]] = {
     "tower in bfloat16": {"MODEL__FC_CLIP__TRAINING_TOWER_DTYPE": "bfloat16"},
@@ -34,9 +34,11 @@ def same_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("same_points")
 def test_the_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
-    settings = {"DATASETS__TEST": (), "SOLVER__MAX_ITER": 4}
-    gpu = totals(training_cfg(tmp_path / "gpu", **{**settings, "MODEL__DEVICE": "cuda"}))
-    assert gpu == pytest.approx(totals(training_cfg(tmp_path / "cpu", **settings)), rel=2e-3)
+    gpu, cpu = (
+        totals(training_cfg(tmp_path / device, **{**GPU, "MODEL__DEVICE": device, "SOLVER__MAX_ITER": 4}))
+        for device in ("cuda", "cpu")
+    )
+    assert gpu == pytest.approx(cpu, rel=2e-3)
 
 
 @pytest.mark.usefixtures("same_points")

@@ -165,8 +165,8 @@ def backward_kernel(
     grad_weights += first * (LEVELS * POINTS)
     grad_out += first * D
 
-    offset = block[:, None] * (HEADS * D) + channel[None, :]
-    grad = tl.load(grad_out + offset, mask=live[:, None] & (channel < D)[None, :], other=0.0).to(SUM)
+    query = block[:, None] * (HEADS * D) + channel[None, :]
+    grad = tl.load(grad_out + query, mask=live[:, None] & (channel < D)[None, :], other=0.0).to(SUM)
     if FIXED_POINT:
         scale = tl.load(units)
     for level in range(LEVELS):

@@ -62,26 +62,29 @@ def test_a_missing_gpu_is_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value_type", "fixed_point"),
+    ("name", "value_type", "wide", "fixed_point"),
     [
-        ("forward", "*fp32", False),
-        ("forward", "*bf16", False),
-        ("backward", "*bf16", False),
-        ("backward", "*fp32", True),
+        ("forward", "*fp32", False, False),
+        ("forward", "*bf16", True, False),
+        ("backward", "*bf16", False, False),
+        ("backward", "*fp32", True, False),
+        ("backward", "*fp32", False, True),
     ],
 )
-def test_compiles_for_the_card(monkeypatch, tmp_path, name: str, value_type: str, fixed_point: bool) -> None:
+def test_compiles_for_the_card(
+    monkeypatch, tmp_path, name: str, value_type: str, wide: bool, fixed_point: bool
+) -> None:
     """For a GPU that need not be here: what the interpreter forgives, the compiler may not."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    compiled = compile_kernel(name, value_type, fixed_point)
+    compiled = compile_kernel(name, value_type, wide, fixed_point)
     assert compiled.metadata.name == f"{name}_kernel"
     assert compiled.asm["cubin"].startswith(b"\x7fELF")  # machine code, not only what the compiler makes on the way
 
 
-def compile_kernel(name: str, value_type: str, fixed_point: bool) -> Any:
+def compile_kernel(name: str, value_type: str, wide: bool, fixed_point: bool) -> Any:
     """A kernel compiled for an H100, with the sizes of FC-CLIP."""
     kernel = getattr(triton_kernels, f"{name}_kernel").fn
-    constants = {"HEADS": 8, "D": 32, "LEVELS": 3, "POINTS": 4, "BLOCK_D": 32, "BLOCK_N": 16, "WIDE": False}
+    constants = {"HEADS": 8, "D": 32, "LEVELS": 3, "POINTS": 4, "BLOCK_D": 32, "BLOCK_N": 16, "WIDE": wide}
     constants |= {"SUM": triton_kernels.tl.float32}
     if name == "backward":
         constants |= {"FIXED_POINT": fixed_point} | ({} if fixed_point else {"units": None})
