@@ -136,6 +136,7 @@ def add_fcclip_config(cfg: CfgNode) -> None:
     node.RELEASE_TEXT_TOWER = False  # free its memory, also a GPU's, while no names are encoded (the Segmenter: True)
     node.INFERENCE_DTYPE = "float32"  # float32, bfloat16, float16 or int8: precision at inference (see fcclip.speed)
     node.TEST_CHUNK_MB = 8  # MiB of upsampled masks, and of class scores, that are held at a time at inference
+    node.TEST_CHUNK_MB_GPU = 256  # the same on a GPU, where every go costs its launches however small it is
     node.CHANNELS_LAST = False  # memory layout of the image tower at inference
     node.TRAINING_TOWER_DTYPE = "float32"  # float32 (as SOLVER.AMP says), bfloat16 or float16 (CUDA only), in training
     node.COMPILE = False  # torch.compile the network at inference, anew for each padded image size
@@ -383,6 +384,20 @@ def _add_swin_keys(cfg: CfgNode) -> None:
             "USE_CHECKPOINT": False,
         }
     )
+
+
+def chunk_bytes_of(cfg: CfgNode) -> int:
+    """The bytes of masks and scores that a model holds at a time at inference, on the device of its configuration.
+
+    Raises:
+        ValueError: they are not positive.
+    """
+    is_gpu = cfg.MODEL.DEVICE.startswith("cuda")
+    key, usual = ("TEST_CHUNK_MB_GPU", 256) if is_gpu else ("TEST_CHUNK_MB", 8)
+    megabytes = int(cfg.MODEL.FC_CLIP[key])
+    if megabytes <= 0:
+        raise ValueError(f"MODEL.FC_CLIP.{key} must be at least 1, not {megabytes}; {usual} suits most machines")
+    return megabytes * 2**20
 
 
 def dtype_of_key(key: str, name: str) -> torch.dtype:

@@ -34,7 +34,6 @@ from fcclip.export.systems import padded_batch
 from fcclip.export.tokenizer import Tokenizer
 from fcclip.files.atomic import atomic_folder
 from fcclip.files.images import read_image
-from fcclip.inference.bands import chunk_bytes_of
 from fcclip.inference.semantic import BELOW_THRESHOLD
 from fcclip.inference.sliding import WINDOWS_AT_A_TIME
 from fcclip.meta_arch.base import OpenVocabularyModel
@@ -99,7 +98,7 @@ def export_model(cfg: CfgNode, folder: str | Path, options: ExportOptions | None
         model.weights.check(training=False)
         model.eval()
         _write_text(model, scratch, options)
-        settings = _write_graphs(model, cfg, scratch, options)
+        settings = _write_graphs(model, scratch, options)
         pixels = _pixel_format(model, cfg)
         if options.int8:
             _quantize(scratch / IMAGE_GRAPH, pixels, options)
@@ -159,9 +158,7 @@ def _check_packages() -> None:
         )
 
 
-def _write_graphs(
-    model: OpenVocabularyModel, cfg: CfgNode, folder: Path, options: ExportOptions
-) -> QuerySettings | PatchSettings:
+def _write_graphs(model: OpenVocabularyModel, folder: Path, options: ExportOptions) -> QuerySettings | PatchSettings:
     if isinstance(model, FCCLIP):
         graphs.write_query_graph(model, folder / IMAGE_GRAPH, options.opset, options.deformable)
         return _query_settings(model)
@@ -174,7 +171,7 @@ def _write_graphs(
         softmax=model.mutually_exclusive,
         seen_penalty=model.seen_penalty,
         windows=WINDOWS_AT_A_TIME,
-        chunk_bytes=chunk_bytes_of(cfg.MODEL.FC_CLIP.TEST_CHUNK_MB),
+        chunk_bytes=model.chunk_bytes,
     )
 
 

@@ -21,17 +21,6 @@ def bands(size: Size, layers: int, chunk_bytes: int) -> Iterator[tuple[int, int]
         yield start, min(start + rows, height)
 
 
-def chunk_bytes_of(megabytes: int) -> int:
-    """MODEL.FC_CLIP.TEST_CHUNK_MB in bytes.
-
-    Raises:
-        ValueError: if it is not positive.
-    """
-    if megabytes <= 0:
-        raise ValueError(f"MODEL.FC_CLIP.TEST_CHUNK_MB must be at least 1, not {megabytes}; 8 suits most machines")
-    return megabytes * 2**20
-
-
 def window_starts(size: int, window: int, stride: int) -> list[int]:
     """Where the windows that slide along an axis begin; the last one ends with the axis."""
     count = max(size - window + stride - 1, 0) // stride + 1

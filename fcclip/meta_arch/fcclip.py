@@ -15,7 +15,8 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from fcclip.clip.backbone import CLIP
-from fcclip.inference.bands import Size, chunk_bytes_of
+from fcclip.config import chunk_bytes_of
+from fcclip.inference.bands import Size
 from fcclip.inference.instance import InstanceInference
 from fcclip.inference.masks import MaskUpsampler, feed_bands
 from fcclip.inference.panoptic import PanopticInference
@@ -186,7 +187,7 @@ class FCCLIP(OpenVocabularyModel):
             "panoptic_on": test.PANOPTIC_ON,
             "instance_on": test.INSTANCE_ON,
             "test_topk_per_image": cfg.TEST.DETECTIONS_PER_IMAGE,
-            "chunk_bytes": chunk_bytes_of(node.TEST_CHUNK_MB),
+            "chunk_bytes": chunk_bytes_of(cfg),
             "geometric_ensemble_alpha": node.GEOMETRIC_ENSEMBLE_ALPHA,
             "geometric_ensemble_beta": node.GEOMETRIC_ENSEMBLE_BETA,
             "ensemble_on_valid_mask": node.ENSEMBLE_ON_VALID_MASK and not cfg.MODEL.MASK_ADAPTER.NAME,

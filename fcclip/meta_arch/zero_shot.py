@@ -14,7 +14,8 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from fcclip.clip.base import ClipBackbone
-from fcclip.inference.bands import Size, chunk_bytes_of
+from fcclip.config import chunk_bytes_of
+from fcclip.inference.bands import Size
 from fcclip.inference.sliding import Windows, resize_scores, resized_labels
 from fcclip.meta_arch.base import OpenVocabularyModel, require_numbers, training_metadata
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
@@ -96,7 +97,7 @@ class ZeroShotModel(OpenVocabularyModel):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "crop_size": node.CROP_SIZE,
             "stride": node.STRIDE,
-            "chunk_bytes": chunk_bytes_of(cfg.MODEL.FC_CLIP.TEST_CHUNK_MB),
+            "chunk_bytes": chunk_bytes_of(cfg),
             "allow_random_weights": cfg.MODEL.FC_CLIP.ALLOW_RANDOM_WEIGHTS,
         }
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fcclip import Vocabulary
+from fcclip.config import chunk_bytes_of
 from fcclip.inference.bands import bands
 from fcclip.inference.instance import InstanceInference
 from fcclip.inference.masks import MaskUpsampler, feed_bands
@@ -122,6 +123,14 @@ def test_a_bound_is_positive(bound: int) -> None:
     for cfg in (tiny_cfg(MODEL__FC_CLIP__TEST_CHUNK_MB=bound), zero_shot_cfg(MODEL__FC_CLIP__TEST_CHUNK_MB=bound)):
         with pytest.raises(ValueError, match=message):
             build_model(cfg)
+
+
+def test_a_gpu_has_a_bound_of_its_own() -> None:
+    cfg = tiny_cfg(MODEL__DEVICE="cuda:1", MODEL__FC_CLIP__TEST_CHUNK_MB=3)
+    assert chunk_bytes_of(cfg) == 256 * 2**20
+    cfg.MODEL.FC_CLIP.TEST_CHUNK_MB_GPU = 0
+    with pytest.raises(ValueError, match=r"MODEL\.FC_CLIP\.TEST_CHUNK_MB_GPU must be at least 1, not 0; 256 suits"):
+        chunk_bytes_of(cfg)
 
 
 @pytest.fixture(scope="module")
