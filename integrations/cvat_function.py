@@ -18,17 +18,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cvat_sdk.auto_annotation as cvataa
-from cvat_sdk import make_client, models
+from cvat_sdk import exceptions, make_client, models
+from cvat_sdk.core.helpers import DeferredTqdmProgressReporter
+from cvat_sdk.datasets import UnsupportedDatasetError
 from cvat_sdk.masks import encode_mask
 from PIL import Image
+from urllib3.exceptions import HTTPError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
 
 from fcclip.drawing.style import View
+from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.flags import non_negative_number, probability, whole_number
 from fcclip.formats.masks import NamedMask, named_masks
 from fcclip.formats.polygons import mask_polygons, polygon_ring
@@ -112,12 +117,15 @@ def create(
     return CvatFunction(segmenter, classes, threshold=threshold, view=view, tolerance=tolerance)
 
 
-def task_vocabulary(labels: Sequence[models.Label], extra: str = "") -> tuple[Vocabulary, dict[str, str]]:
+def task_vocabulary(
+    labels: Sequence[models.Label], extra: str = "", polygons: bool = False
+) -> tuple[Vocabulary, dict[str, str]]:
     """The classes of a task, and the kind of each label.
 
     Args:
         labels: the task's; those for tags, boxes, points and skeletons are left out.
         extra: classes like "cat,kitten; sky=stuff" whose first names are labels, for synonyms and stuff.
+        polygons: labels that may have both are for polygons.
 
     Raises:
         ValueError: no label can have a mask or polygon, or `extra` names one that the task has not.
@@ -125,6 +133,8 @@ def task_vocabulary(labels: Sequence[models.Label], extra: str = "") -> tuple[Vo
     kinds = {label.name: str(label.type) for label in labels if str(label.type) in KINDS}
     if not kinds:
         raise ValueError("the task has no label for masks or polygons; add some, of the type mask, polygon or any")
+    if polygons:
+        kinds = {name: "polygon" if kind == "any" else kind for name, kind in kinds.items()}
     described = {category.name: category for category in Vocabulary.from_string(extra).categories} if extra else {}
     unknown = described.keys() - kinds.keys()
     if unknown:
@@ -133,6 +143,15 @@ def task_vocabulary(labels: Sequence[models.Label], extra: str = "") -> tuple[Vo
 
 
 def main(arguments: list[str] | None = None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    token = os.environ.get("CVAT_ACCESS_TOKEN")
+    if not token:
+        parser.error("set the environment variable CVAT_ACCESS_TOKEN to an access token of your CVAT account")
+    return run_command(parser.prog, lambda: annotate(options, token), options.debug)
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", type=whole_number(0), help="number of the task")
     parser.add_argument("--server-host", default="https://app.cvat.ai", metavar="URL", help="the CVAT server")
@@ -148,25 +167,46 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--polygons", action="store_true", help="polygons also for labels that could have masks")
     parser.add_argument("--replace", action="store_true", help="remove the annotations that the task has")
     parser.add_argument("--device", help='"cpu", "cuda"')
-    options = parser.parse_args(arguments)
-    token = os.environ.get("CVAT_ACCESS_TOKEN")
-    if not token:
-        parser.error("set the environment variable CVAT_ACCESS_TOKEN to an access token of your CVAT account")
-    with make_client(options.server_host, access_token=token) as client:
-        try:
-            vocabulary, kinds = task_vocabulary(client.tasks.retrieve(options.task).get_labels(), options.vocabulary)
-            segmenter = Segmenter.from_pretrained(options.model, device=options.device)
-        except (OSError, ValueError) as error:
-            parser.error(str(error))
+    add_debug_flag(parser)
+    return parser
+
+
+def annotate(options: argparse.Namespace, token: str) -> None:
+    """Annotate the task with what was found in its pictures, and say so.
+
+    Raises:
+        ValueError, OSError: the server, the task or the model cannot be used; the message says why.
+    """
+    with explained(options), make_client(options.server_host, access_token=token) as client:
+        labels = client.tasks.retrieve(options.task).get_labels()
+        vocabulary, kinds = task_vocabulary(labels, options.vocabulary, options.polygons)
+        segmenter = Segmenter.from_pretrained(options.model, device=options.device)
         cvataa.annotate_task(
             client,
             options.task,
             CvatFunction(segmenter, vocabulary, kinds, options.threshold, options.view, options.tolerance),
+            pbar=DeferredTqdmProgressReporter(),
             clear_existing=options.replace,
             conf_threshold=options.threshold,
-            conv_mask_to_poly=options.polygons,
         )
-    return 0
+    print(f"task {options.task} is annotated with {vocabulary.describe()}")
+
+
+@contextmanager
+def explained(options: argparse.Namespace) -> Iterator[None]:
+    """Within, what CVAT's package raises becomes a sentence."""
+    host = options.server_host
+    try:
+        yield
+    except HTTPError as error:
+        raise ConnectionError(f"{host} cannot be reached; check --server-host and the network ({error})") from error
+    except exceptions.ApiException as error:
+        what = {401: "check CVAT_ACCESS_TOKEN", 403: "check the rights of CVAT_ACCESS_TOKEN"}
+        what[404] = f"check that task {options.task} is there, and yours"
+        remedy = what.get(error.status, "check the server's log")
+        raise ValueError(f"{host} answers {error.status} {error.reason}; {remedy}") from error
+    except UnsupportedDatasetError as error:
+        raise ValueError(f"only tasks of pictures can be annotated, not videos ({error})") from error
 
 
 if __name__ == "__main__":

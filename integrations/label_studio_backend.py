@@ -22,6 +22,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +36,7 @@ from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run from a checkout that is not installed
 
+from fcclip.engine.errors import add_debug_flag, run_command
 from fcclip.files.images import read_image
 from fcclip.flags import non_negative_number, probability, whole_number
 from fcclip.formats.label_studio import CONTROL_TAGS, Shape, label_studio_results
@@ -308,20 +310,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="where to wait; 0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=whole_number(0), default=DEFAULT_PORT)
     parser.add_argument("--device", help='"cpu", "cuda"')
+    add_debug_flag(parser)
     options = parser.parse_args(arguments)
-    try:
-        segmenter = Segmenter.from_pretrained(options.model, device=options.device)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    return run_command(parser.prog, lambda: serve(options), options.debug)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Answer Label Studio until Ctrl-C."""
+    segmenter = Segmenter.from_pretrained(options.model, device=options.device)
     pictures = Pictures(options.label_studio, os.environ.get("LABEL_STUDIO_API_KEY", ""), options.files)
     backend = Backend(segmenter, pictures, tuple(options.stuff), options.threshold, options.tolerance)
-    with make_server(backend, options.host, options.port) as server:
-        print(f"waiting for Label Studio at http://{options.host}:{server.server_port}")
-        try:
+    try:
+        waiting = make_server(backend, options.host, options.port)
+    except OSError as error:
+        raise ValueError(f"{options.host}:{options.port} cannot be used ({error}); give another --port") from error
+    with waiting as server:
+        print(f"waiting for Label Studio at http://{options.host}:{server.server_port}; Ctrl-C ends it", flush=True)
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            print("stopped")
-    return 0
+    print("stopped")
 
 
 if __name__ == "__main__":

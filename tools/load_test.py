@@ -158,8 +158,11 @@ def pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def watch(command: Sequence[str], done: Callable[[], int], log: Path) -> tuple[int, list[Mark]]:
-    """Run a command of the package, and look at it after every `STEP` images; its exit code and the marks."""
+def watch(command: Sequence[str], done: Callable[[], int], total: int, log: Path) -> tuple[int, list[Mark]]:
+    """Run a command of the package, and look at it after every `STEP` images; its exit code and the marks.
+
+    When all images are done, what is left is to close and to sum up: no growth, and not looked at.
+    """
     marks: list[Mark] = []
     with (
         log.open("w") as out,
@@ -167,7 +170,7 @@ def watch(command: Sequence[str], done: Callable[[], int], log: Path) -> tuple[i
     ):
         while it.poll() is None:
             count = done()
-            if count // STEP > (marks[-1].done // STEP if marks else 0):
+            if (marks[-1].done // STEP if marks else 0) < count // STEP and count < total:
                 try:
                     marks.append(Mark.of(it.pid, count))
                 except (OSError, KeyError):  # it has just ended
@@ -199,11 +202,11 @@ def load_folders(options: argparse.Namespace, scratch: Path) -> bool:
     command = ["segment", source, "--subfolders", "--model", "panoshapes", "--output", str(output)]
     command += ["--vocabulary", WORDS, "--opts", *SMALL]
     lines = Lines(output / "summary" / "done" / "rank0.jsonl")
-    code, marks = watch(command, lambda: max(0, lines() - 1), scratch / "folders.log")
+    code, marks = watch(command, lambda: max(0, lines() - 1), options.images, scratch / "folders.log")
     well = report("folders", marks)
     written = sum(path.suffix == ".png" for path in output.rglob("*.png"))
     start = os.times()
-    again, _ = watch([*command[:-3], "--resume", *command[-3:]], lambda: 0, scratch / "folders_resumed.log")
+    again, _ = watch([*command[:-3], "--resume", *command[-3:]], lambda: 0, 0, scratch / "folders_resumed.log")
     end = os.times()
     seconds = end.children_user + end.children_system - start.children_user - start.children_system
     print(f"folders: exit codes {code} and {again}, {written} pictures; the second run took {seconds:.0f} s of CPU")
@@ -220,7 +223,7 @@ def load_batch(options: argparse.Namespace, scratch: Path) -> bool:
         ranges = [path.stem.split("-") for path in (output / "index.parquet").glob("*.parquet")]
         return sum(int(last) - int(first) for _, first, last in ranges)
 
-    code, marks = watch(command, done, scratch / "batch.log")
+    code, marks = watch(command, done, options.images, scratch / "batch.log")
     print(f"batch: exit code {code}, {done()} records")
     return report("batch", marks) and code == 0 and done() == options.images
 

@@ -65,7 +65,8 @@ class FolderRun:
         journal = Journal(self.folder / "done", identity)
         if not resume:
             journal.remove()
-        self._records: dict[str, Record] = {name: entry["result"] for name, entry in journal.read().items()}
+        self._records: dict[str, Record] = {name: entry["result"] for name, entry in journal.read().items()}  # earlier
+        self._shares: dict[str, Record] = {name: record["shares"] for name, record in self._records.items()}
         self._writer: JournalWriter = journal.open(0)
         self._lock = Lock()
 
@@ -75,20 +76,21 @@ class FolderRun:
         return record is not None and record["stamp"] == _stamp(place.image) and place.picture.is_file()
 
     def record(self, place: Place) -> Record:
-        """What was found in an image that is done, as for JSON."""
+        """What an earlier run has found in an image that is done, as for JSON."""
         return dict(self._records[place.name]["found"])
 
     def add(self, place: Place, result: Result, found: Record) -> None:
         """Note that the picture of an image is written; any thread may do so."""
-        record = {"stamp": _stamp(place.image), "found": found, "shares": _shares(result)}
+        shares = _shares(result)
+        record = {"stamp": _stamp(place.image), "found": found, "shares": shares}
         with self._lock:
-            self._records[place.name] = record
+            self._shares[place.name] = shares  # the rest is on disk; in memory it would grow with the folder
             self._writer.append(place.name, {"result": record})
 
     def finish(self, places: Mapping[str, Place]) -> str:
         """Write the table and the sheet of all images that are done; returns the table for people to read."""
         self._writer.__exit__(None, None, None)
-        done = {name: self._records[name]["shares"] for name in places if name in self._records}
+        done = {name: self._shares[name] for name in places if name in self._shares}
         if not done:
             return ""
         rows = _table(done)

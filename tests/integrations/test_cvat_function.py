@@ -1,9 +1,10 @@
 """The CVAT function, with CVAT's own types and its own check of what a function returns."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 
 from fcclip.vocabulary import Vocabulary
+from tests.integrations.cvat_server import TASK, TOKEN, CvatServer
 from tests.integrations.scripts import NAMES, STUFF, load_script, scene, segmenter
+from tests.ports import free_port
 
 cvataa = pytest.importorskip("cvat_sdk.auto_annotation")
 from cvat_sdk import models  # noqa: E402
@@ -19,6 +22,7 @@ from cvat_sdk.auto_annotation.driver import _AnnotationMapper  # noqa: E402
 from cvat_sdk.masks import decode_mask  # noqa: E402
 
 script = load_script("cvat_function")
+DESCRIBED = "; ".join(f"{name}=stuff" for name in STUFF)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def label(number: int, name: str, kind: str) -> Any:
 def function(kinds: dict[str, str]) -> Any:
     vocabulary, kinds = script.task_vocabulary(
         [label(100 + index, name, kinds.get(name, "any")) for index, name in enumerate(NAMES)],
-        "; ".join(f"{name}=stuff" for name in STUFF),
+        DESCRIBED,
     )
     return script.CvatFunction(segmenter(), vocabulary, kinds)
 
@@ -128,26 +132,68 @@ def test_a_token_is_needed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert "CVAT_ACCESS_TOKEN" in capsys.readouterr().err
 
 
-def test_a_task_is_annotated_with_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command as documented, with a client in place of a server."""
-    labels = [label(100 + index, name, "any") for index, name in enumerate(NAMES)]
-    monkeypatch.setenv("CVAT_ACCESS_TOKEN", "token")
-    client = MagicMock()
-    client.__enter__.return_value = client
-    client.tasks.retrieve.return_value.get_labels.return_value = labels
-    monkeypatch.setattr(script, "make_client", lambda host, access_token: client)
-    given: dict[str, Any] = {}
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CvatServer]:
+    """A server whose task has two pictures, and labels of all types."""
+    monkeypatch.setenv("CVAT_ACCESS_TOKEN", TOKEN)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the SDK keeps pictures there
+    kinds = {**dict.fromkeys(NAMES, "any"), "red star": "polygon", "snow": "mask", "nose": "points"}
+    with CvatServer(kinds, {"a.png": scene(), "b.png": scene()[:, ::-1].copy()}).running() as running:
+        yield running
 
-    def annotate(_: Any, task: int, found: Any, **options: Any) -> None:
-        given.update(task=task, labels=[entry.name for entry in found.spec.labels], **options)
 
-    monkeypatch.setattr(script.cvataa, "annotate_task", annotate)
-    words = ["12", "--model", "panoshapes", "--device", "cpu", "--threshold", "0.4", "--vocabulary", "snow=stuff"]
-    assert script.main(words) == 0
-    assert given == {
-        "task": 12,
-        "labels": list(NAMES),
-        "clear_existing": False,
-        "conf_threshold": 0.4,
-        "conv_mask_to_poly": False,
-    }
+def words(server: CvatServer, *more: str) -> list[str]:
+    stuff = "; ".join(f"{name}=stuff" for name in STUFF)
+    return [
+        str(TASK),
+        "--server-host",
+        server.url,
+        "--model",
+        "panoshapes",
+        "--device",
+        "cpu",
+        "--vocabulary",
+        stuff,
+        *more,
+    ]
+
+
+def types(server: CvatServer, name: str) -> set[str]:
+    """The types of the shapes that were uploaded last for a label."""
+    return {shape["type"] for shape in server.sent[-1][1]["shapes"] if shape["label_id"] == server.label_id(name)}
+
+
+def test_a_task_is_annotated_with_its_labels(server: CvatServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script.main(words(server, "--threshold", "0.4")) == 0
+    method, uploaded = server.sent[-1]
+    assert method == "PATCH", "what the task has stays"
+    assert {shape["frame"] for shape in uploaded["shapes"]} == {0, 1}
+    assert (types(server, "red star"), types(server, "grass"), types(server, "snow")) == (
+        {"polygon"},
+        {"mask"},
+        {"mask"},
+    )
+    snow = next(shape for shape in uploaded["shapes"] if shape["label_id"] == server.label_id("snow"))
+    vocabulary, _ = script.task_vocabulary([label(1, name, "any") for name in NAMES], DESCRIBED)
+    result = segmenter().predict(scene(), vocabulary=vocabulary)
+    mask = decode_mask(snow["points"], image_width=scene().shape[1], image_height=scene().shape[0])
+    assert np.array_equal(mask, result.panoptic == next(s.id for s in result.segments if s.name == "snow"))
+    assert "task 12 is annotated with 6 classes: red star;" in capsys.readouterr().out
+
+
+def test_polygons_leave_labels_alone_that_are_for_masks(server: CvatServer) -> None:
+    assert script.main(words(server, "--polygons", "--replace")) == 0
+    assert server.sent[-1][0] == "PUT", "what the task has goes"
+    assert (types(server, "grass"), types(server, "snow")) == ({"polygon"}, {"mask"})
+
+
+def test_what_cvat_answers_is_a_sentence(
+    server: CvatServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(["13", *words(server)[1:]]) == 1
+    assert "answers 404 Not Found; check that task 13 is there, and yours" in capsys.readouterr().err
+    monkeypatch.setenv("CVAT_ACCESS_TOKEN", "wrong")
+    assert script.main(words(server)) == 1
+    assert "answers 401 Unauthorized; check CVAT_ACCESS_TOKEN" in capsys.readouterr().err
+    assert script.main(["12", "--server-host", f"http://127.0.0.1:{free_port()}"]) == 1
+    assert "cannot be reached; check --server-host" in capsys.readouterr().err
