@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -16,7 +16,7 @@ from fcclip.files.images import ImageLike, is_single, to_rgb
 from fcclip.inference.batching import Failure, OnError, map_in_batches, require_batch_size, tell_failures
 from fcclip.inference.tracking.saved import StreamState
 from fcclip.meta_arch.base import OpenVocabularyModel
-from fcclip.meta_arch.pictures import EncodedPicture, PictureModel
+from fcclip.meta_arch.pictures import EncodedPicture, Item, PictureModel, to_item
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
 from fcclip.segmentation import Segmentation
 from fcclip.speed.acceleration import accelerate
@@ -310,10 +310,10 @@ class Segmenter:
         classes = self._for_one_call(vocabulary)
         self._wanted(classes)
 
-        def run(items: list[_Item]) -> Sequence[Segmentation | Failure]:
-            return self._predict_batch(items, classes)
+        def run(items: list[Item]) -> Sequence[Segmentation | Failure]:
+            return self._pictures.answer_batch(items, self._wanted(classes), self.instance_threshold)
 
-        return tell_failures(map_in_batches(run, map(_to_item, images), self._kind, batch_size), on_error)
+        return tell_failures(map_in_batches(run, map(to_item, images), self._pictures.kind, batch_size), on_error)
 
     def track(
         self,
@@ -348,7 +348,7 @@ class Segmenter:
         """
         require_batch_size(batch_size)
         classes = self._wanted(self._for_one_call(vocabulary))
-        pictures = map_in_batches(self._pictures.encode, map(to_rgb, frames), self._kind, batch_size)
+        pictures = map_in_batches(self._pictures.encode, map(to_rgb, frames), self._pictures.kind, batch_size)
         options = replace(self._tracking, instance_threshold=self.instance_threshold)
         return TrackedStream(self.model, classes, pictures, look_ahead, options, state)
 
@@ -377,7 +377,7 @@ class Segmenter:
         classes = self._wanted(self._for_one_call(vocabulary))
 
         def encode(images: Iterator[np.ndarray]) -> Iterator[EncodedPicture]:
-            return map_in_batches(self._pictures.encode, images, self._kind, batch_size)
+            return map_in_batches(self._pictures.encode, images, self._pictures.kind, batch_size)
 
         return WholeVideo(self.model, classes, frames, encode)
 
@@ -401,36 +401,3 @@ class Segmenter:
         if classes is None:
             raise RuntimeError('set the classes to look for first: segmenter.set_vocabulary("cat,kitten; sky=stuff")')
         return classes
-
-    def _kind(self, item: _Item) -> Hashable:
-        """What the items of a batch have in common."""
-        return self.padded_size(item) if isinstance(item, np.ndarray) else type(item).__name__
-
-    def _predict_batch(self, items: list[_Item], classes: EncodedVocabulary | None) -> Sequence[Segmentation | Failure]:
-        """Results of items of one kind; those that fail together are tried one by one."""
-        wanted = self._wanted(classes)
-        if isinstance(items[0], Failure):
-            return [item for item in items if isinstance(item, Failure)]
-        try:
-            if isinstance(items[0], EncodedPicture):
-                pictures = [item for item in items if isinstance(item, EncodedPicture)]
-            else:
-                pictures = self._pictures.encode([item for item in items if isinstance(item, np.ndarray)], wanted)
-            return [self._pictures.answer(picture, wanted, self.instance_threshold) for picture in pictures]
-        except Exception as error:  # noqa: BLE001 - whatever the network or the memory says of one picture, the others go on
-            if len(items) == 1:
-                return [Failure(error)]
-        return [self._predict_batch([item], wanted)[0] for item in items]
-
-
-_Item = np.ndarray | EncodedPicture | Failure
-
-
-def _to_item(image: ImageLike | EncodedPicture | Failure) -> _Item:
-    """A picture that is read, or why it cannot be."""
-    if isinstance(image, EncodedPicture | Failure):
-        return image
-    try:
-        return to_rgb(image)
-    except Exception as error:  # noqa: BLE001 - of one picture; the others go on
-        return Failure(error)

@@ -166,14 +166,18 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     if lost:
         _check_clip(model, path)
     model.load_state_dict(state, strict=False)
-    logger.info("loaded %s%s", path, " (the frozen CLIP was loaded before)" if lost else "")
-    if fresh:
+    _log_loaded(path, bool(lost), bool(fresh), teacher)
+    return LoadReport(missing, unexpected)
+
+
+def _log_loaded(path: Path, lacks_clip: bool, lacks_adapter: bool, teacher: Sequence[str]) -> None:
+    logger.info("loaded %s%s", path, " (the frozen CLIP was loaded before)" if lacks_clip else "")
+    if lacks_adapter:
         logger.info("%s has no mask adapter, which starts from random weights", path)
     if teacher:
         logger.info(
             "left out %d tensors of the frozen teacher (%s), which only training uses", len(teacher), teacher[0]
         )
-    return LoadReport(missing, unexpected)
 
 
 def load_mask_generator(model: nn.Module, path: str | Path) -> None:

@@ -51,6 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ADDRESSES",
         help="whose X-Forwarded headers are believed (default: %(default)s)",
     )
+    _add_limits(parser)
+    add("--no-page", action="store_true", help="the HTTP interface alone")
+    add("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
+    add("--fast", action="store_true", help="compute in bfloat16 or int8, as the device is fast, at a small loss")
+    add_debug_flag(parser)
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """What visitors may ask of the machine."""
+    add = parser.add_argument
     add("--max-upload", type=positive_number, default=20.0, metavar="MB", help="default: %(default)s")
     add("--max-pixels", type=positive_number, default=16e6, metavar="N", help="of a picture (default: %(default)g)")
     add("--max-names", type=whole_number(1), default=300, metavar="N", help="of one question (default: %(default)s)")
@@ -89,11 +100,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="models in memory at once (default: %(default)s)",
     )
-    add("--no-page", action="store_true", help="the HTTP interface alone")
-    add("--device", help='"cpu", "cuda", "mps"; by default the GPU where there is one')
-    add("--fast", action="store_true", help="compute in bfloat16 or int8, as the device is fast, at a small loss")
-    add_debug_flag(parser)
-    return parser
 
 
 def _serve(options: argparse.Namespace) -> int:

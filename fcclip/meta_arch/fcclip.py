@@ -138,14 +138,10 @@ class FCCLIP(OpenVocabularyModel):
         self.sem_seg_head: Any = sem_seg_head
         self.criterion = criterion
         self.void_embedding = nn.Embedding(1, backbone.dim_latent)
-        if mask_adapter is not None:
-            backbone.require_pooled_head("Mask-Adapter")
-            backbone.requires_grad_(False)
-            sem_seg_head.requires_grad_(False)
-            # In the warm-up it would move away from void as the mask generator was trained to see it.
-            self.void_embedding.requires_grad_(adapter_training is None or adapter_training.pairs is not None)
         self.mask_adapter = mask_adapter
         self.adapter_training = adapter_training
+        if mask_adapter is not None:
+            self._freeze_all_but_the_adapter()
         self.clip_trust_weight = clip_trust_weight
         self.object_mask_threshold = object_mask_threshold
         self.overlap_threshold = overlap_threshold
@@ -198,6 +194,14 @@ class FCCLIP(OpenVocabularyModel):
             "adapter_training": build_adapter_training(cfg, on_tuned_clip=False),
             "clip_trust_weight": cfg.MODEL.OVRCOAT.CLIP_TRUST_WEIGHT,
         }
+
+    def _freeze_all_but_the_adapter(self) -> None:
+        self.backbone.require_pooled_head("Mask-Adapter")
+        self.backbone.requires_grad_(False)
+        self.sem_seg_head.requires_grad_(False)
+        # In the warm-up it would move away from void as the mask generator was trained to see it.
+        is_warm_up = self.adapter_training is not None and self.adapter_training.pairs is None
+        self.void_embedding.requires_grad_(not is_warm_up)
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """The weighted losses; the ground truth is `instances` with `gt_masks` (n, H, W) and `gt_classes` (n,)."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from fcclip.data.resizing import ResizeShorterSide
+from fcclip.files.images import ImageLike, to_rgb
+from fcclip.inference.batching import Failure
 from fcclip.meta_arch.answers import to_segmentation
 from fcclip.meta_arch.base import OpenVocabularyModel
 from fcclip.meta_arch.vocabularies import EncodedVocabulary
@@ -34,6 +36,20 @@ class EncodedPicture:
 
     image: np.ndarray
     encoded: Any
+
+
+# A picture (H, W, 3) uint8 RGB, one that the network has looked at, or one that could not be read.
+Item: TypeAlias = np.ndarray | EncodedPicture | Failure
+
+
+def to_item(image: ImageLike | EncodedPicture | Failure) -> Item:
+    """A picture that is read, or why it cannot be."""
+    if isinstance(image, EncodedPicture | Failure):
+        return image
+    try:
+        return to_rgb(image)
+    except Exception as error:  # noqa: BLE001 - of one picture; the others go on
+        return Failure(error)
 
 
 class PictureModel:
@@ -84,3 +100,24 @@ class PictureModel:
             reasons = self.model.explain(picture.encoded, classes, queries) if queries else None
         is_random = self.model.uses_random_weights
         return to_segmentation(picture.image, found, classes.vocabulary, reasons, instance_threshold, is_random)
+
+    def kind(self, item: Item) -> Hashable:
+        """What the items of a batch have in common."""
+        return self.padded_size(item) if isinstance(item, np.ndarray) else type(item).__name__
+
+    def answer_batch(
+        self, items: Sequence[Item], classes: EncodedVocabulary, instance_threshold: float = 0.0
+    ) -> Sequence[Segmentation | Failure]:
+        """Results of items of one kind; those that fail together are tried one by one."""
+        if isinstance(items[0], Failure):
+            return [item for item in items if isinstance(item, Failure)]
+        try:
+            if isinstance(items[0], EncodedPicture):
+                pictures = [item for item in items if isinstance(item, EncodedPicture)]
+            else:
+                pictures = self.encode([item for item in items if isinstance(item, np.ndarray)], classes)
+            return [self.answer(picture, classes, instance_threshold) for picture in pictures]
+        except Exception as error:  # noqa: BLE001 - whatever the network or the memory says of one picture, the others go on
+            if len(items) == 1:
+                return [Failure(error)]
+        return [self.answer_batch([item], classes, instance_threshold)[0] for item in items]
