@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Callable
+
+from fcclip.cores import usable_cores
 
 
 def add_workers_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--workers`; by default one process for each core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--workers", type=whole_number(0), default=cores, help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=whole_number(0), default=usable_cores(), help="processes (default: %(default)s)"
+    )
 
 
 def whole_number(least: int) -> Callable[[str], int]:

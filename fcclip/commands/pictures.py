@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +13,13 @@ from tqdm import tqdm
 
 from fcclip.commands.folder import FolderRun, Place
 from fcclip.commands.results import FAILURES, Demo
+from fcclip.cores import usable_cores
 from fcclip.files.background import Background
 from fcclip.files.images import IMAGE_SUFFIXES
 from fcclip.formats.picture import save_picture
 from fcclip.segmentation import Segmentation
 
-DRAWING_THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
+DRAWING_THREADS = max(1, min(4, usable_cores() - 1))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -22,16 +23,28 @@ class BandConsumer(Protocol):
         """Ascending indices of the masks that it needs."""
 
     def update(self, start: int, stop: int, logits: np.ndarray, probability: np.ndarray) -> None:
-        """Take rows `start` to `stop` of its masks: logits and their sigmoid, perhaps floored, (Q, rows, width)."""
+        """Take rows `start` to `stop` of its masks: logits and their sigmoid, perhaps floored, (Q, rows, width).
+
+        Bands may come in any order and at the same time: what a band changes belongs to its rows.
+        """
 
 
-def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_bytes: int) -> None:
-    """Upsample every mask that is needed once, band by band, and give each consumer its share."""
+def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_bytes: int, threads: int = 1) -> None:
+    """Upsample every mask that is needed once, band by band, and give each consumer its share.
+
+    Args:
+        masks: all of them.
+        consumers: read only the bands.
+        chunk_bytes: see `bands`; every thread holds as much.
+        threads: that work on bands.
+    """
     needed = np.unique(np.concatenate([consumer.queries for consumer in consumers]))
     masks = masks.select(needed)
     positions = [np.searchsorted(needed, consumer.queries) for consumer in consumers]
     has_tiny = masks.have_tiny
-    for start, stop in bands(masks.widest, len(masks), chunk_bytes):
+
+    def feed(rows: tuple[int, int]) -> None:
+        start, stop = rows
         logits = masks.band(start, stop)
         probability = floored_sigmoid(logits) if has_tiny else sigmoid(logits)
         for consumer, chosen in zip(consumers, positions, strict=True):
@@ -39,6 +52,10 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
                 consumer.update(start, stop, logits, probability)
             elif len(chosen):
                 consumer.update(start, stop, logits[chosen], probability[chosen])
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(feed, bands(masks.widest, len(masks), chunk_bytes)):
+            pass  # an error of a band is raised here
 
 
 class PanopticResult:
@@ -71,7 +88,7 @@ class PanopticResult:
         self._thing_ids, self._overlap_threshold = thing_ids, overlap_threshold
         self._winner = np.zeros(output, np.int64)
         self._inside = np.zeros(output, bool)
-        self._mask_area = np.zeros(len(self.queries), np.int64)
+        self._areas = np.zeros((len(self.queries), output[0]), np.int64)  # of the rows of each mask
 
     def update(self, start: int, stop: int, logits: np.ndarray, probability: np.ndarray) -> None:
         """See `BandConsumer`."""
@@ -81,7 +98,7 @@ class PanopticResult:
             best, _ = self._best(probability)
         self._winner[start:stop] = best
         self._inside[start:stop] = np.take_along_axis(probability, best[None], axis=0)[0] >= 0.5
-        self._mask_area += np.count_nonzero(probability >= 0.5, axis=(1, 2))
+        self._areas[:, start:stop] = row_counts(probability >= 0.5)
 
     def _best(self, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The query with the largest score at each pixel, and that score: (rows, width)."""
@@ -97,7 +114,7 @@ class PanopticResult:
         won = np.bincount(self._winner.ravel(), minlength=count)
         seen = np.bincount(self._winner[self._inside], minlength=count)
         segments, segment_of_query = merge_queries(
-            list(zip(won.tolist(), seen.tolist(), self._mask_area.tolist(), strict=True)),
+            list(zip(won.tolist(), seen.tolist(), self._areas.sum(axis=1).tolist(), strict=True)),
             list(zip(self._labels.tolist(), self._scores.tolist(), self.queries.tolist(), strict=True)),
             self._thing_ids,
             self._overlap_threshold,
@@ -174,19 +191,20 @@ class InstanceResult:
         self._scores, self._labels, self._thresholds = scores[query, label], label, thresholds
         self.queries, self._mask_of_pair = np.unique(query, return_inverse=True)
         self._masks = np.zeros((len(self.queries), *output), bool)
-        self._total = np.zeros(len(self.queries), np.float64)
-        self._area = np.zeros(len(self.queries), np.int64)
+        self._totals = np.zeros((len(self.queries), output[0]), np.float32)  # of the rows of each mask
+        self._areas = np.zeros((len(self.queries), output[0]), np.int64)
 
     def update(self, start: int, stop: int, logits: np.ndarray, probability: np.ndarray) -> None:
         """See `BandConsumer`."""
         inside = logits > 0
         self._masks[:, start:stop] = inside
-        self._area += np.count_nonzero(inside, axis=(1, 2))
-        self._total += (probability * inside).sum(axis=(1, 2), dtype=np.float64)
+        self._areas[:, start:stop] = row_counts(inside)
+        self._totals[:, start:stop] = np.einsum("qrw,qrw->qr", probability, inside)
 
     def result(self, least_score: float) -> Instances:
         """Those that score at least `least_score`, the best first."""
-        quality = (self._total / (self._area + 1e-6)).astype(np.float32)
+        areas = self._areas.sum(axis=1)
+        quality = (self._totals.sum(axis=1, dtype=np.float64) / (areas + 1e-6)).astype(np.float32)
         scores = self._scores * quality[self._mask_of_pair]
         kept = scores >= least_score
         if self._thresholds is not None:
@@ -194,6 +212,11 @@ class InstanceResult:
         masks = self._masks[self._mask_of_pair[kept]]
         found = Instances(masks, boxes_of_masks(masks), scores[kept].astype(np.float32), self._labels[kept])
         return found.best_first()
+
+
+def row_counts(inside: np.ndarray) -> np.ndarray:
+    """How many are true in each row: (n, rows, width) bool -> (n, rows)."""
+    return np.add.reduce(inside.view(np.uint8), axis=2, dtype=np.uint16 if inside.shape[2] < 2**16 else np.int64)
 
 
 def boxes_of_masks(masks: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from fcclip.cores import usable_cores
 from fcclip.export.classes import Classes, NameRows
 from fcclip.export.engine import Graph, open_graph
 from fcclip.export.manifest import PatchSettings, PixelFormat, check_files, read_manifest
@@ -47,7 +48,7 @@ class Runtime:
     Args:
         folder: what `fcclip export` wrote.
         engine: "onnxruntime".
-        threads: of the engine; 0 for one per core.
+        threads: of the engine, and of the results that are made of what it says; 0 for one per core.
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
@@ -89,7 +90,8 @@ class Runtime:
             self._system = PatchSystem(self._open(IMAGE_GRAPH), self._open(SCORE_GRAPH), manifest.settings)
         else:
             image = self._open(IMAGE_GRAPH)
-            self._system = QuerySystem(image, manifest.settings, table["void"], manifest.pixels.multiple)
+            multiple = manifest.pixels.multiple
+            self._system = QuerySystem(image, manifest.settings, table["void"], multiple, threads or usable_cores())
         self._classes = self._names.classes(_vocabulary_of(names, table["class_of_name"], table["is_thing"]))
 
     @property

@@ -47,10 +47,14 @@ class QuerySystem:
         settings: of the manifest.
         void: (n, E) rows of "none of these".
         multiple: see `PixelFormat`.
+        threads: that make the results of a picture.
     """
 
-    def __init__(self, graph: Graph, settings: QuerySettings, void: np.ndarray, multiple: int) -> None:
+    def __init__(
+        self, graph: Graph, settings: QuerySettings, void: np.ndarray, multiple: int, threads: int = 1
+    ) -> None:
         self._graph, self._settings, self._void, self._multiple = graph, settings, void, multiple
+        self._threads = threads
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Arrays]:
         """Normalised images (3, H, W) that are padded to one size -> what the graph says of each."""
@@ -84,7 +88,7 @@ class QuerySystem:
             instances = InstanceResult(probabilities, sizes.output, settings.max_instances, kept, asked.thresholds)
         upsampler = MaskUpsampler(masks, padded, sizes.image, sizes.output)
         wanted = [result for result in (panoptic, semantic, instances) if result is not None]
-        feed_bands(upsampler, wanted, settings.chunk_bytes)
+        feed_bands(upsampler, wanted, settings.chunk_bytes, self._threads)
         found: Found = {}
         if semantic is not None:
             found["semantic"] = semantic.result()

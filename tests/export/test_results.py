@@ -24,14 +24,17 @@ def masks_and_classes() -> tuple[np.ndarray, np.ndarray]:
     return logits, generator.normal(scale=2, size=(QUERIES, CLASSES + 1)).astype(np.float32)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("thresholds", [None, (0.0, 0.6, 0.0, 0.3, 0.2)])
-def test_all_results(masks_and_classes: tuple[np.ndarray, np.ndarray], thresholds: Sequence[float] | None) -> None:
+def test_all_results(
+    masks_and_classes: tuple[np.ndarray, np.ndarray], thresholds: Sequence[float] | None, threads: int
+) -> None:
     logits, classes = masks_and_classes
     probabilities = masks.softmax(classes)
     panoptic = results.PanopticResult(probabilities, OUTPUT, THINGS, 0.3, 0.1, thresholds)
     semantic = results.SemanticResult(probabilities, OUTPUT, CHUNK, thresholds, BELOW_THRESHOLD)
     instances = results.InstanceResult(probabilities, OUTPUT, 20, THINGS, thresholds)
-    results.feed_bands(masks.MaskUpsampler(logits, *SIZES), [panoptic, semantic, instances], CHUNK)
+    results.feed_bands(masks.MaskUpsampler(logits, *SIZES), [panoptic, semantic, instances], CHUNK, threads)
 
     scores = torch.from_numpy(classes)
     reference = (
@@ -53,6 +56,24 @@ def test_all_results(masks_and_classes: tuple[np.ndarray, np.ndarray], threshold
     np.testing.assert_allclose(ours.scores, theirs.scores[order].numpy(), atol=1e-5)
     np.testing.assert_array_equal(ours.boxes, theirs.pred_boxes.tensor[order].numpy())
     assert len(instances.result(0.4)) < len(ours)
+
+
+def test_threads_change_no_bit(masks_and_classes: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, classes = masks_and_classes
+    found = []
+    for threads in (1, 4):
+        instances = results.InstanceResult(masks.softmax(classes), OUTPUT, 20, THINGS, None)
+        results.feed_bands(masks.MaskUpsampler(logits, *SIZES), [instances], CHUNK, threads)
+        found.append(instances.result(0.0).scores)
+    np.testing.assert_array_equal(*found)
+
+
+def test_an_error_in_a_band_is_raised(masks_and_classes: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, classes = masks_and_classes
+    instances = results.InstanceResult(masks.softmax(classes), OUTPUT, 20, THINGS, None)
+    instances.update = lambda *band: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    with pytest.raises(ZeroDivisionError):
+        results.feed_bands(masks.MaskUpsampler(logits, *SIZES), [instances], CHUNK, 2)
 
 
 def test_no_query_at_all(masks_and_classes: tuple[np.ndarray, np.ndarray]) -> None:
