@@ -5,6 +5,7 @@
     python tools/benchmark.py --size 1024 2048 --repeats 5
     python tools/benchmark.py --vary classes                       # 19, 150, 847 classes; also: queries, sizes, batch
     python tools/benchmark.py --engines --size 480 640             # PyTorch and exported, beside each other
+    python tools/benchmark.py --engines pytorch onnxruntime --vary queries    # sizes, classes
     python tools/benchmark.py --memory                             # peaks, each in a process of its own
     python tools/benchmark.py --only ours bfloat16 "channels last" compile    # options, each on its own
     python tools/benchmark.py --only ours two-stage --queries 100 --repeats 1
@@ -29,11 +30,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import fcclip  # isort: skip # before Detectron2, whose warnings it silences
 import torch
 from detectron2.modeling import build_model
 from torch import Tensor
 
-import fcclip
 from fcclip.config import fast_options
 from fcclip.engine.errors import run_tool
 from fcclip.files.atomic import write_json
@@ -376,9 +377,14 @@ def main() -> None:
     base = Setting(
         options.config_file, tuple(options.size), options.classes, options.queries, options.batch, options.device
     )
+    variations = VARIATIONS.get(options.vary, [{}])
+    labels = [", ".join(f"{key} {value}" for key, value in variation.items()) for variation in variations]
+    settings = [Setting(**{**asdict(base), **variation}) for variation in variations]
     if options.engines is not None:
-        names = options.engines or ENGINES
-        measure_engines(base.config, base.size, base.classes, base.queries, options.repeats, names)
+        for setting in settings:
+            print(f"\n{setting}")
+            names = options.engines or ENGINES
+            measure_engines(setting.config, setting.size, setting.classes, setting.queries, options.repeats, names)
         return
     if options.peak_of:
         print(*peak_memory(base, options.peak_of))
@@ -394,9 +400,6 @@ def main() -> None:
     if options.profile:
         profile_all(base, ("ours", "fast") if options.only == DEFAULT else options.only, options.repeats)
         return
-    variations = VARIATIONS.get(options.vary, [{}])
-    labels = [", ".join(f"{key} {value}" for key, value in variation.items()) for variation in variations]
-    settings = [Setting(**{**asdict(base), **variation}) for variation in variations]
     measured = measure(settings, options.only, options.repeats)
     rows = []
     for setting, label, timings in zip(settings, labels, measured, strict=True):

@@ -11,7 +11,7 @@ FOLDERS = ("datasets", "demo", "integrations", "tools")
 SCRIPTS = [
     path
     for path in sorted(path for name in FOLDERS for path in (REPOSITORY / name).glob("*.py"))
-    if '__name__ == "__main__"' in path.read_text(encoding="utf-8") and path.name != "benchmark.py"
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
 
 
