@@ -369,7 +369,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the figures (.png, .svg)")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.engines is not None and (options.vary == "batch" or options.batch != 1):
+        parser.error("engines segment one picture at a time; leave out --batch and --vary batch")
+    return options
 
 
 def main() -> None:
