@@ -22,12 +22,23 @@ def test_what_is_installed_lies_within_the_bounds(line: str) -> None:
 
 def test_the_lowest_versions_are_those_of_the_lower_bounds() -> None:
     lowest = [Requirement(line) for line in requirements.lowest().splitlines()]
-    for line, exact in zip(requirements.dependencies(), lowest, strict=True):
+    asked = requirements.dependencies() + [
+        line for extra in requirements.TESTED_EXTRAS for line in requirements.of_extra(extra)
+    ]
+    bounded = [line for line in asked if not line.startswith("fsspec>=")]
+    for line, exact in zip(bounded, lowest, strict=True):
         requirement = Requirement(line)
         [pin] = exact.specifier
         assert exact.name == requirement.name
         assert pin.operator == "=="
         assert f">={pin.version}" in str(requirement.specifier)
+
+
+def test_the_lowest_versions_include_those_of_the_extras() -> None:
+    lowest = requirements.lowest().splitlines()
+    names = {line.partition("==")[0] for line in lowest}
+    assert {"torch", "av", "fastapi", "uvicorn", "python-multipart", "pyarrow", "ray"} <= names
+    assert "fsspec" not in names
 
 
 def test_a_dependency_without_bounds_is_refused(tmp_path, monkeypatch) -> None:

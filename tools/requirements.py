@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TESTED_EXTRAS = ("video", "http", "batch")  # those that the extra `lowest` installs
+LEFT_TO_OTHERS = "fsspec"  # s3fs, with which it is tested, asks for one version of it
 HEAD = """\
 # What the package needs at run time; written by tools/requirements.py from pyproject.toml. Detectron2 is not on the
 # package index, and so not here: after these, python tools/install_detectron2.py
@@ -33,14 +35,23 @@ def dependencies() -> list[str]:
     return lines
 
 
+def of_extra(name: str) -> list[str]:
+    """What an extra of pyproject.toml asks for, which must stand on one line there."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    line = re.search(rf"^{name} = \[(.*)\]$", text, re.MULTILINE)
+    return re.findall(r'"([^"]+)"', line.group(1)) if line else []
+
+
 def requirements() -> str:
     """The text of requirements.txt."""
     return HEAD + "".join(f"{line}\n" for line in dependencies())
 
 
 def lowest() -> str:
-    """The lowest version that is allowed of everything, one per line."""
-    return "".join(f"{line.partition(',')[0].replace('>=', '==')}\n" for line in dependencies())
+    """The lowest version that is allowed of everything, one per line, as pip reads constraints."""
+    lines = dependencies() + [line for extra in TESTED_EXTRAS for line in of_extra(extra)]
+    bounds = [re.sub(r"\[.*?\]", "", line.partition(",")[0]).split(">=") for line in lines]
+    return "".join(f"{name}=={version}\n" for name, version in bounds if name != LEFT_TO_OTHERS)
 
 
 def main() -> None:
