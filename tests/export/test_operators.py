@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,11 @@ from torch.export import Dim
 
 from fcclip.export.graphs import _write
 from fcclip.export.operators import attention
+from tests.export.systems import needs_exporter
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytestmark = needs_exporter
 
 
 class Block(nn.Module):

@@ -3,17 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from fcclip.__main__ import main
 from fcclip.export import Runtime
 from fcclip.export.manifest import read_manifest
 from fcclip.export.quantize import NAME_SCOPES, PRODUCTS, quantize, tower_products
-from tests.export.systems import picture, small_cfg
+from tests.export.systems import needs_exporter, picture, small_cfg
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 
 def write_graph(path: Path, kinds: tuple[str, ...]) -> None:
@@ -53,6 +55,7 @@ def test_a_tower_without_such_products_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "b.onnx").exists()
 
 
+@needs_exporter
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "small.yaml"
     config.write_text(small_cfg("convnext", tmp_path).dump())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.export.systems import needs_exporter
 from tests.tiny import write_tiny_config
 from tools import benchmark
 from tools.benchmark import Output, Setting, build, compare, largest_errors, measure
@@ -80,6 +81,7 @@ def test_what_runs_as_one_cannot_be_profiled(tmp_path: Path) -> None:
         benchmark.profile_all(tiny_setting(tmp_path), ["ours", "compile"], 1)
 
 
+@needs_exporter
 def test_engines_are_measured_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("published", "pytorch", "onnxruntime", "onnxruntime int8")
     measure_engines(str(write_tiny_config(tmp_path)), (64, 96), 3, 10, 1, names)
