@@ -17,10 +17,11 @@ def translations() -> Mapping[Callable[..., Any], Callable[..., Any]]:
     return {aten.gelu.default: gelu, aten.scaled_dot_product_attention.default: attention}
 
 
-def gelu(x: Any, approximate: str = "none") -> Any:
+def gelu(self: Any, approximate: str = "none") -> Any:
     """GELU in the order of operations that onnxruntime knows as one; the numbers stay the same."""
     from onnxscript import opset18 as op
 
+    x = self  # PyTorch 2.9 takes a function only if its parameters are called as those of the operator
     if approximate == "tanh":
         cube = op.Mul(op.Mul(x, x), x)
         twice = op.Add(op.Tanh(op.Mul(op.Add(x, op.Mul(cube, 0.044715)), math.sqrt(2 / math.pi))), 1.0)
