@@ -60,7 +60,7 @@ class ScoreGraph(nn.Module):
         super().__init__()
         self.model, self.blocks = model, tuple(blocks)
 
-    def forward(self, text: Tensor, image: Tensor, *patches: Tensor) -> Tensor:
+    def forward(self, text: Tensor, image: Tensor, patches: tuple[Tensor, ...]) -> Tensor:
         decoded = PatchFeatures(dict(zip(self.blocks, patches, strict=True)), image)
         return self.model.classify(decoded, text)
 
@@ -101,7 +101,7 @@ def write_patch_graphs(model: ZeroShotModel, image_path: Path, score_path: Path,
     _write(PatchGraph(model, blocks), (pixels,), ({0: batch, **sides},), ["pixels"], names, image_path, opset)
     text = torch.randn(7, decoded.image.shape[1])
     grid = {0: batch, 2: Dim("rows", min=2), 3: Dim("columns", min=2)}
-    tensors = (text, decoded.image, *(decoded.patches[block] for block in blocks))
+    tensors = (text, decoded.image, tuple(decoded.patches[block] for block in blocks))
     free = ({0: Dim("names", min=1)}, {0: batch}, tuple(grid for _ in blocks))
     _write(ScoreGraph(model, blocks), tensors, free, ["text", *names], ["logits"], score_path, opset)
 
