@@ -133,7 +133,7 @@ def sampled_by(model: nn.Module, backend: str) -> Iterator[None]:
 
 def _write(
     module: nn.Module,
-    tensors: tuple[Tensor, ...],
+    tensors: tuple[Tensor | tuple[Tensor, ...], ...],
     free: tuple[Any, ...],
     inputs: Sequence[str],
     outputs: Sequence[str],
