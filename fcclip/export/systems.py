@@ -29,6 +29,7 @@ from fcclip.formats.result import describe_segments, explain_segments
 from fcclip.inference.bands import Size, bands, window_starts
 
 Found = dict[str, Any]  # fields of a `Segmentation`
+CACHED_BYTES = 3 * 2**20  # of upsampled masks at a time: NumPy passes over them again and again, in a core's cache
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class QuerySystem:
             instances = InstanceResult(probabilities, sizes.output, settings.max_instances, kept, asked.thresholds)
         upsampler = MaskUpsampler(masks, padded, sizes.image, sizes.output)
         wanted = [result for result in (panoptic, semantic, instances) if result is not None]
-        feed_bands(upsampler, wanted, settings.chunk_bytes, self._threads)
+        feed_bands(upsampler, wanted, min(settings.chunk_bytes, CACHED_BYTES), self._threads)
         found: Found = {}
         if semantic is not None:
             found["semantic"] = semantic.result()
