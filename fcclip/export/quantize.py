@@ -42,15 +42,16 @@ def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str,
             f"the image tower of this model has no {' or '.join(PRODUCTS[mode])} with weights, so that --int8 {mode} "
             "gains nothing; try --int8 calibrated, or leave it out"
         )
+    source = _without_shapes_of_weights(graph)
     with _quiet():
         if mode == "dynamic":
             quantization.quantize_dynamic(
-                graph, target, nodes_to_quantize=nodes, per_channel=True, weight_type=quantization.QuantType.QInt8
+                source, target, nodes_to_quantize=nodes, per_channel=True, weight_type=quantization.QuantType.QInt8
             )
             return len(nodes)
         reader = _Reader(inputs or iter(()))
         quantization.quantize_static(
-            graph,
+            source,
             target,
             reader,
             nodes_to_quantize=nodes,
@@ -76,6 +77,23 @@ def tower_products(graph: Path, kinds: Collection[str]) -> list[str]:
         if shape is not None and TOWER in scopes and (len(shape) == 2 or shape[1:] != (1, *shape[2:])):
             names.append(node.name)
     return names
+
+
+def _without_shapes_of_weights(graph: Path) -> Any:
+    """The graph; one that states shapes of weights, as PyTorch 2.9 writes it, is loaded, and states them no longer.
+
+    onnxruntime turns weights over while it quantizes, and fails if their shapes are stated.
+    """
+    import onnx
+
+    model = onnx.load(graph)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in weights]
+    if len(others) == len(model.graph.value_info):
+        return graph
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
+    return model
 
 
 class _Reader:

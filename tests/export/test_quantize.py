@@ -10,7 +10,7 @@ from PIL import Image
 from fcclip.__main__ import main
 from fcclip.export import Runtime
 from fcclip.export.manifest import read_manifest
-from fcclip.export.quantize import NAME_SCOPES, PRODUCTS, quantize, tower_products
+from fcclip.export.quantize import NAME_SCOPES, PRODUCTS, _without_shapes_of_weights, quantize, tower_products
 from tests.export.systems import needs_exporter, picture, small_cfg
 
 onnx = pytest.importorskip("onnx")
@@ -46,6 +46,17 @@ def test_ranges_found_anew_are_for_matrices_alone(tmp_path: Path) -> None:
     assert used.count("Conv") == 2
     assert used.count("MatMul") == 1
     assert "ConvInteger" not in used
+
+
+def test_shapes_of_weights_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    write_graph(path, ("MatMul",))
+    assert _without_shapes_of_weights(path) == path
+    model = onnx.load(path)
+    for name, shape in (("weight 1", [6, 6]), ("y1", [1, 6, 6, 6])):
+        model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    onnx.save(model, path)
+    assert [value.name for value in _without_shapes_of_weights(path).graph.value_info] == ["y1"]
 
 
 def test_a_tower_without_such_products_is_refused(tmp_path: Path) -> None:
