@@ -171,7 +171,7 @@ def test_without_a_network_both_files_of_a_model_are_named(
         r"fetch (?:it|them) by hand from (\S+) and save (?:it|them) as ([^;\s]+)", str(refused.value)
     )
     assert checkpoint[0].startswith("https://drive.google.com/")
-    assert clip[0].startswith("https://huggingface.co/")
+    assert clip[0].startswith("https://")  # open_clip before 3 has ResNet-50 from another host
     cfg = load_cfg(configs_folder() / published_models()[name].config).MODEL.FC_CLIP
     assert missing_clip(cfg.CLIP_MODEL_NAME, cfg.CLIP_PRETRAINED_WEIGHTS)
     for _, file in (checkpoint, clip):
