@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from fcclip.export.masks import MaskUpsampler, floored_sigmoid, sigmoid
+from fcclip.export.products import single_threaded_products
 from fcclip.formats.result import Instances
 from fcclip.inference.bands import Size, bands
 from fcclip.inference.least_numbers import CERTAIN_SCORE
@@ -53,7 +54,7 @@ def feed_bands(masks: MaskUpsampler, consumers: Sequence[BandConsumer], chunk_by
             elif len(chosen):
                 consumer.update(start, stop, logits[chosen], probability[chosen])
 
-    with ThreadPoolExecutor(threads) as pool:
+    with single_threaded_products, ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(feed, bands(masks.widest, len(masks), chunk_bytes)):
             pass  # an error of a band is raised here
 
