@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 import torch
@@ -30,7 +31,10 @@ class Int8Linear(nn.Module):
         weight = layer.weight.detach().float().flatten(1)
         scales = (weight.abs().amax(dim=1) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
         zeros = torch.zeros(len(weight), dtype=torch.int64)
-        rounded = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
+        with warnings.catch_warnings():
+            # From PyTorch 2.14 on. Nothing else that it has makes the weights which its product in 8 bits takes.
+            warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+            rounded = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         before = torch.backends.quantized.engine
         torch.backends.quantized.engine = ENGINE
         try:

@@ -86,6 +86,17 @@ def test_a_linear_layer_in_8_bits() -> None:
 
 
 @pytest.mark.skipif(not processor.multiplies_in_8_bits(), reason="needs a processor with AVX-512 VNNI")
+def test_nobody_is_warned_of_what_pytorch_deprecates(recwarn: pytest.WarningsRecorder) -> None:
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        Int8Linear(torch.nn.Linear(4, 4))
+    finally:
+        torch.set_warn_always(always)
+    assert not recwarn.list
+
+
+@pytest.mark.skipif(not processor.multiplies_in_8_bits(), reason="needs a processor with AVX-512 VNNI")
 def test_a_convolution_of_single_pixels_in_8_bits() -> None:
     generator = torch.Generator().manual_seed(0)
     layer = torch.nn.Conv2d(48, 20, 1)
