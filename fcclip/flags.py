@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 
-from fcclip.cores import usable_cores
+from fcclip.files.cores import usable_cores
 
 
 def add_workers_flag(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Where the published weights of a CLIP lie on this machine, and how a person brings them to one without a network."""
+"""Where the published weights of a CLIP lie on this machine, and how they get there without a network."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from fcclip.commands.folder import FolderRun, Place
 from fcclip.commands.results import FAILURES, Demo
-from fcclip.cores import usable_cores
 from fcclip.files.background import Background
+from fcclip.files.cores import usable_cores
 from fcclip.files.images import IMAGE_SUFFIXES
 from fcclip.formats.picture import save_picture
 from fcclip.segmentation import Segmentation

@@ -9,11 +9,11 @@ from typing import Any, overload
 
 import numpy as np
 
-from fcclip.cores import usable_cores
 from fcclip.export.classes import Classes, NameRows
 from fcclip.export.engine import Graph, open_graph
 from fcclip.export.manifest import PatchSettings, PixelFormat, check_files, read_manifest
 from fcclip.export.systems import PatchSystem, QuerySystem, Sizes
+from fcclip.files.cores import usable_cores
 from fcclip.files.images import ImageLike, is_single, to_rgb
 from fcclip.files.resizing import resize_picture, resized_shape
 from fcclip.inference.batching import map_in_batches, require_batch_size

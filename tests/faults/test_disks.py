@@ -44,7 +44,7 @@ def small_disk(size: int) -> Iterator[None]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    # Pictures are drawn in threads, so that one after a picture without room would be there or not, if it were small.
+    # Pictures are drawn in threads: behind a picture that has no room, a small one would be there or not.
     for number, side in enumerate((24, 200, 200)):
         noise = np.random.default_rng(number).integers(0, 255, (side, side, 3)).astype(np.uint8)
         path = tmp_path / "photos" / f"{number}.png"

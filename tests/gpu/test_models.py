@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from fcclip import Vocabulary
+from fcclip.meta_arch.fcclip import FCCLIP
 from fcclip.speed.acceleration import accelerate
-from tests.seeded import seed_by_name
 from tests.speed.models import IMAGE, seeded
-from tests.tiny import tiny_cfg, tiny_model
+from tests.tiny import tiny_cfg
 from tests.zero_shot import zero_shot_model
 
 OTHER = {"image": IMAGE["image"].flip(-1)[:, :40]}
-NAMES = "person,people; sky=stuff; traffic cone"
 ADAPTER = {"MODEL__MASK_ADAPTER__NAME": "MASKAdapterHead", "MODEL__MASK_ADAPTER__NUM_CHANNELS": 16}
 FAMILY: dict[str, dict[str, Any]] = {
     "fcclip": {},
@@ -24,11 +23,8 @@ FAMILY: dict[str, dict[str, Any]] = {
 }
 
 
-def on(device: str, kind: str = "convnext", **overrides: Any) -> Any:
-    model = tiny_model(kind, **overrides)
-    seed_by_name(model)
-    model.to(device).set_vocabulary(Vocabulary.from_string(NAMES))
-    return model
+def on(device: str, kind: str = "convnext", **overrides: Any) -> FCCLIP:
+    return seeded(kind, **overrides).to(device)
 
 
 def assert_alike(one: Any, other: Any, tolerance: float = 1e-4) -> None:
@@ -73,7 +69,7 @@ def test_code_and_graphs(name: str, key: str) -> None:
 
 
 def test_compiled_graphs_in_half_precision() -> None:
-    plain, fast = seeded("convnext").cuda(), seeded("convnext").cuda()
+    plain, fast = on("cuda"), on("cuda")
     keys = {"INFERENCE_DTYPE": "bfloat16", "CHANNELS_LAST": True, "COMPILE": True, "CUDA_GRAPHS": True}
     accelerate(fast, tiny_cfg(**{f"MODEL__FC_CLIP__{key}": value for key, value in keys.items()}))
     assert_alike(fast, plain, tolerance=0.15)
