@@ -28,6 +28,7 @@ SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-s
 FIXED_WIDTH_FONTS = ("ui-monospace", "Consolas", "monospace")
 SWEEP = (300, 3600)  # seconds: how often uploaded pictures are looked through, and how old they may get
 THUMBNAIL = (96, 68)  # width and height of an example on its button
+COUNT_CLICK = "(_, ...values) => [(window.fcclipClicks = (window.fcclipClicks || 0) + 1), ...values]"
 AT_ONCE = 4  # replies that are worked on; of these, one picture at a time goes through a model
 LEAST_SCORE = 0.2  # instances that score less are mostly noise
 HEAD = """# Name what you are looking for
@@ -189,27 +190,26 @@ def _part(name: str, template: str, call: str) -> gr.HTML:
 
 
 def _connect(replies: Replies, question: _Question, answer: _Answer) -> None:
-    """Say what happens at which click."""
+    """Say what happens at which click; nothing is dropped while another reply is worked on."""
     saver = _part("fc-saver", "<span hidden></span>", "saveFile(props, watch)")
-    seen = gr.State(None)
+    click = gr.Number(0, precision=0, visible=False)
     looks = [answer.view, *answer.look]
-    shown = [answer.result, question.note, question.status, seen]
+    shown = [answer.result, question.note, question.status]
     free: Any = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    free |= {"trigger_mode": "multiple", "js": COUNT_CLICK}
     quiet = free | {"concurrency_id": "work", "concurrency_limit": AT_ONCE}  # what takes memory waits in the queue
     loud = quiet | {"show_progress": "minimal", "show_progress_on": answer.result}
-    asked = [seen, question.picture, question.names, question.model, *looks]
-    for trigger in (question.run.click, question.names.submit):
-        trigger(replies.run, asked, shown, **loud)
-    for part in looks:
-        trigger = part.release if isinstance(part, gr.Slider) else part.input
-        trigger(replies.redraw, [seen, *looks], [answer.result, question.status], **quiet)
-    question.picture.upload(replies.check, [question.picture], shown, **quiet)
-    question.picture.clear(replies.clear, None, shown, **free)
+    asked = [click, question.picture, question.names, question.model, *looks]
+    gr.on([question.run.click, question.names.submit], replies.run, asked, shown, **loud)
+    changes = [part.release if isinstance(part, gr.Slider) else part.input for part in looks]
+    gr.on(changes, replies.redraw, [click, *looks], [answer.result, question.status], **quiet)
+    question.picture.upload(replies.check, [click, question.picture], shown, **quiet)
+    question.picture.clear(replies.clear, [click], shown, **free)
     for example, button in zip(EXAMPLES, question.examples, strict=True):
-        click = button.click(replies.take(example), None, [question.picture, question.names, *shown], **free)
-        click.then(replies.run, asked, shown, **loud)
+        taken = button.click(replies.take(example), [click], [question.picture, question.names, *shown], **free)
+        taken.then(replies.run, asked, shown, **loud)
     for kind, button in zip(DOWNLOADS, answer.downloads, strict=True):
-        button.click(replies.download(kind), [seen, *looks], [saver, question.status], **quiet)
+        button.click(replies.download(kind), looks, [saver, question.status], **quiet | {"js": None})
 
 
 def _theme() -> gr.Theme:

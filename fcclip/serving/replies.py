@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from fcclip.drawing.style import DrawStyle, View
+from fcclip.drawing.style import View
 from fcclip.files.images import ImageTooLargeError, UnreadableImageError, decode_image
 from fcclip.formats.masks import choose_view
 from fcclip.segmentation import Segmentation
@@ -21,6 +21,7 @@ from fcclip.serving.examples import Example
 from fcclip.serving.forms import plain_name
 from fcclip.serving.sessions import Answer, NoPictureError, Sessions
 from fcclip.serving.shown import shown_result
+from fcclip.serving.tabs import Look, Seen, Tab, Tabs
 
 FAILED = "Something went wrong on the server, and is written in its log. Try again, or take another picture."
 NOT_YET = "There is no result yet; drop a picture, type names and press Find."
@@ -37,44 +38,8 @@ ENCODING: Message = {
 }
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a tab of a browser has asked.
-
-    Attributes:
-        path: of the picture.
-        model: that encoded it.
-        first: seconds of the first answer, with the encoding.
-        names: last asked.
-    """
-
-    path: str
-    model: str
-    first: float
-    names: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """What was chosen of the looks; `of` takes the values in the order of the page."""
-
-    style: DrawStyle
-    least: float
-
-    @classmethod
-    def of(cls, view: View, opacity: float, least: float, labels: bool, outlines: bool, color_blind: bool) -> Look:
-        style = DrawStyle(
-            alpha=opacity,
-            view=view,
-            labels="on" if labels else "none",
-            outlines=outlines,
-            palette="color-blind" if color_blind else "names",
-        )
-        return cls(style, least)
-
-
 class Replies:
-    """Answers clicks, each in the session of the tab that it comes from.
+    """Answers clicks, each in the session of the tab that it comes from; `click` is its number there, which rises.
 
     Args:
         sessions: keep the picture of every user.
@@ -82,46 +47,55 @@ class Replies:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._tabs = Tabs()
 
     def run(
-        self, request: gr.Request, seen: Seen | None, path: str | None, names: str, model: str, *look: Any
+        self, request: gr.Request, click: int, path: str | None, names: str, model: str, *look: Any
     ) -> Iterator[tuple[Any, ...]]:
-        """Encode the picture, unless it is the one of before, and look for names: result, note, status and `seen`."""
+        """Encode the picture, unless it is the one of before, and look for names: result, note and status."""
+        tab, chosen = self._tab(request), Look.of(*look)
+        tab.choose(click, chosen)
+        tab.ask(click)
         try:
             note = _say(self._sessions.limits.read_names(names).describe())
         except ValueError as error:
-            yield gr.skip(), _tell(error), CLEAR, gr.skip()
+            yield _newest(tab, click, gr.skip(), _tell(error), CLEAR)
             return
         try:
             session = self._sessions.get(_key(request))
-            encoding = 0.0
+            seen, encoding = tab.seen, 0.0
             if seen is None or session.image is None or (seen.path, seen.model) != (path, model):
                 image = self._read(path)
-                yield gr.skip(), note, ENCODING, gr.skip()
+                yield _newest(tab, click, gr.skip(), note, ENCODING)
+                if not tab.is_newest(click):
+                    return
                 encoding = session.show(image, model)
             answer = session.ask(names, model)
             if encoding or seen is None:
                 seen = Seen(str(path), model, encoding + answer.seconds, names)
-            shown, remark = _show(answer.segmentation, Look.of(*look))
+            tab.answer(click, replace(seen, names=names))
+            shown, remark = _show(answer.segmentation, tab.choose(click, chosen))
             status = _say(_times(seen.first, encoding, answer) + remark)
-            yield shown, _warn(note, answer.unknown), status, replace(seen, names=names)
+            yield _newest(tab, click, shown, _warn(note, answer.unknown), status)
         except Exception as error:  # noqa: BLE001 - the user is told
-            yield gr.skip(), note, _tell(error), gr.skip()
+            yield _newest(tab, click, gr.skip(), note, _tell(error))
 
-    def redraw(self, request: gr.Request, seen: Seen | None, *look: Any) -> tuple[Any, ...]:
+    def redraw(self, request: gr.Request, click: int, *look: Any) -> tuple[Any, ...]:
         """The result with other looks, and a status; nothing before there is a result."""
-        if seen is None:
-            return gr.skip(), gr.skip()
-        try:
-            shown, remark = _show(self._again(request, seen), Look.of(*look))
-            return shown, _say(remark.strip()) if remark else gr.skip()
-        except Exception as error:  # noqa: BLE001 - the user is told
-            return gr.skip(), _tell(error)
+        tab, chosen = self._tab(request), Look.of(*look)
+        nothing = gr.skip(), gr.skip()
+        tab.choose(click, chosen)
+        seen, drawn = None, nothing
+        while tab.seen is not seen:  # other names may be answered meanwhile
+            seen = tab.seen
+            drawn = self._draw(request, seen, chosen) if seen else nothing
+        return drawn if tab.choose(click, chosen) is chosen else nothing
 
     def download(self, kind: str) -> Callable[..., tuple[Any, ...]]:
         """What a button does that gives a file: the file for `saveFile` of page.js, and a status."""
 
-        def reply(request: gr.Request, seen: Seen | None, *look: Any) -> tuple[Any, ...]:
+        def reply(request: gr.Request, *look: Any) -> tuple[Any, ...]:
+            seen = self._tab(request).seen
             if seen is None:
                 return gr.skip(), _tell(ValueError(NOT_YET))
             try:
@@ -136,26 +110,46 @@ class Replies:
 
         return reply
 
-    def check(self, path: str | None) -> tuple[Any, ...]:
+    def check(self, request: gr.Request, click: int, path: str | None) -> tuple[Any, ...]:
         """What a new picture does: the old result goes, and a file that is no picture is told of at once."""
+        tab = self._tab(request)
+        tab.forget(click)
         try:
             height, width = self._read(path).shape[:2]
             status = _say(f"A picture of {width} x {height} pixels.")
         except Exception as error:  # noqa: BLE001 - the user is told
             status = _tell(error)
-        return None, CLEAR, status, None
+        return _newest(tab, click, None, CLEAR, status)
 
-    def clear(self) -> tuple[Any, ...]:
+    def clear(self, request: gr.Request, click: int) -> tuple[Any, ...]:
         """No picture, no result."""
-        return None, CLEAR, CLEAR, None
+        tab = self._tab(request)
+        tab.forget(click)
+        return _newest(tab, click, None, CLEAR, CLEAR)
 
-    def take(self, example: Example) -> Callable[[], tuple[Any, ...]]:
+    def take(self, example: Example) -> Callable[..., tuple[Any, ...]]:
         """What the button of an example does: its picture and its names."""
-        return lambda: (example.render(), example.names, *self.clear())
+
+        def reply(request: gr.Request, click: int) -> tuple[Any, ...]:
+            return example.render(), example.names, *self.clear(request, click)
+
+        return reply
 
     def leave(self, request: gr.Request) -> None:
         """Let the session of a tab go that was closed."""
         self._sessions.close(_key(request))
+        self._tabs.close(_key(request))
+
+    def _tab(self, request: gr.Request) -> Tab:
+        return self._tabs.get(_key(request))
+
+    def _draw(self, request: gr.Request, seen: Seen, look: Look) -> tuple[Any, ...]:
+        """The last answer of a tab with other looks, and a status."""
+        try:
+            shown, remark = _show(self._again(request, seen), look)
+            return shown, _say(remark.strip()) if remark else gr.skip()
+        except Exception as error:  # noqa: BLE001 - the user is told
+            return gr.skip(), _tell(error)
 
     def _again(self, request: gr.Request, seen: Seen) -> Segmentation:
         """The last answer of a tab.
@@ -192,6 +186,11 @@ class Replies:
 def _key(request: gr.Request) -> str:
     """The name of a tab's session; gradio makes a new one whenever the page is loaded."""
     return str(request.session_hash)
+
+
+def _newest(tab: Tab, click: int, *reply: Any) -> tuple[Any, ...]:
+    """A reply; one that leaves everything as it is if its tab has asked something since."""
+    return reply if tab.is_newest(click) else tuple(gr.skip() for _ in reply)
 
 
 def _show(result: Segmentation, look: Look) -> tuple[dict[str, Any], str]:

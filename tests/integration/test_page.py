@@ -192,14 +192,27 @@ def test_what_goes_wrong_is_said(visit: Any, pictures: dict[str, Path]) -> None:
     upload(page, pictures["words"])
     sync_api.expect(status).to_have_text(re.compile(r"^\s*Words\.png is not a readable image; take a PNG"))
     page.locator("#fc-run").click()
-    upload_again = page.locator("#fc-names textarea")
-    upload_again.fill("cat; cat=rubbish")
-    upload_again.press("Enter")
+    sync_api.expect(note).to_contain_text("1 class: cat")
+    names = page.locator("#fc-names textarea")
+    names.fill("cat; cat=rubbish")
+    names.press("Enter")
     sync_api.expect(note).to_contain_text("should end in =stuff or =thing")
-    upload_again.fill("")
-    upload_again.press("Enter")
+    names.fill("")
+    names.press("Enter")
     sync_api.expect(note).to_contain_text("no names to look for")
     assert page.locator(".toast-body, .toast-wrap .error").count() == 0
+
+
+def test_the_last_of_several_questions_is_answered(visit: Any, pictures: dict[str, Path]) -> None:
+    page = visit()
+    upload(page, pictures["snow"])
+    page.locator("#fc-names textarea").fill(SNOW)
+    page.locator("#fc-run").click()
+    sync_api.expect(page.locator("#fc-status")).to_contain_text("Encoding the picture")
+    page.get_by_label("Semantic").check()
+    ask(page, "red triangle; snow=stuff")
+    assert names_in(page) == {"red triangle", "snow"}
+    sync_api.expect(page.locator(".fc-caption")).to_contain_text("classes")
 
 
 def test_names_are_text_and_never_markup(visit: Any, pictures: dict[str, Path]) -> None:

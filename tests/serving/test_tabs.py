@@ -1,0 +1,49 @@
+"""What a tab asked last, and how many tabs are kept."""
+
+from fcclip.serving.tabs import Look, Seen, Tab, Tabs
+
+SEEN = Seen("a.png", "panoshapes", 1.0, "cat")
+LOOKS = [Look.of("panoptic", opacity, 0.2, True, False, False) for opacity in (0.1, 0.2, 0.3)]
+
+
+def test_only_the_newest_question_is_answered() -> None:
+    tab = Tab()
+    assert tab.ask(1)
+    assert tab.ask(3)
+    assert not tab.ask(2)
+    assert not tab.answer(1, SEEN)
+    assert tab.seen is None
+    assert tab.answer(3, SEEN)
+    assert tab.seen is SEEN
+
+
+def test_another_picture_is_a_question_too() -> None:
+    tab = Tab()
+    tab.ask(1)
+    tab.answer(1, SEEN)
+    assert not tab.forget(0)
+    assert tab.seen is SEEN
+    assert tab.forget(2)
+    assert tab.seen is None
+    assert not tab.answer(1, SEEN)
+    assert tab.is_newest(2)
+
+
+def test_the_newest_look_is_kept() -> None:
+    tab = Tab()
+    assert tab.choose(1, LOOKS[0]) is LOOKS[0]
+    assert tab.choose(3, LOOKS[2]) is LOOKS[2]
+    assert tab.choose(2, LOOKS[1]) is LOOKS[2]
+
+
+def test_tabs_are_bounded_in_number() -> None:
+    tabs = Tabs(most=2)
+    first = tabs.get("first")
+    tabs.get("second")
+    assert tabs.get("first") is first
+    tabs.get("third")
+    assert len(tabs) == 2
+    assert tabs.get("first") is first
+    tabs.close("first")
+    tabs.close("nobody")
+    assert tabs.get("first") is not first
