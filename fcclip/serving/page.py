@@ -21,6 +21,7 @@ from fcclip.serving.sessions import Sessions
 
 HERE = Path(__file__).parent
 SCRIPT = (HERE / "page.js").read_text(encoding="utf-8")
+COUNT_CLICK = (HERE / "click.js").read_text(encoding="utf-8")
 RESULT = (HERE / "result.html").read_text(encoding="utf-8")
 MESSAGE = '<p class="fc-message"></p>'
 VIEWS = [("Panoptic", "panoptic"), ("Instances", "instances"), ("Semantic", "semantic")]
@@ -28,7 +29,6 @@ SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-s
 FIXED_WIDTH_FONTS = ("ui-monospace", "Consolas", "monospace")
 SWEEP = (300, 3600)  # seconds: how often uploaded pictures are looked through, and how old they may get
 THUMBNAIL = (96, 68)  # width and height of an example on its button
-COUNT_CLICK = "(_, ...values) => [(window.fcclipClicks = (window.fcclipClicks || 0) + 1), ...values]"
 AT_ONCE = 4  # replies that are worked on; of these, one picture at a time goes through a model
 LEAST_SCORE = 0.2  # instances that score less are mostly noise
 HEAD = """# Name what you are looking for
@@ -193,10 +193,11 @@ def _connect(replies: Replies, question: _Question, answer: _Answer) -> None:
     """Say what happens at which click; nothing is dropped while another reply is worked on."""
     saver = _part("fc-saver", "<span hidden></span>", "saveFile(props, watch)")
     click = gr.Number(0, precision=0, visible=False)
+    poke = gr.Button(visible="hidden", elem_id="fc-poke")
     looks = [answer.view, *answer.look]
     shown = [answer.result, question.note, question.status]
-    free: Any = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    free |= {"trigger_mode": "multiple", "js": COUNT_CLICK}
+    silent: Any = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    free = silent | {"trigger_mode": "multiple", "js": COUNT_CLICK}
     quiet = free | {"concurrency_id": "work", "concurrency_limit": AT_ONCE}  # what takes memory waits in the queue
     loud = quiet | {"show_progress": "minimal", "show_progress_on": answer.result}
     asked = [click, question.picture, question.names, question.model, *looks]
@@ -209,7 +210,8 @@ def _connect(replies: Replies, question: _Question, answer: _Answer) -> None:
         taken = button.click(replies.take(example), [click], [question.picture, question.names, *shown], **free)
         taken.then(replies.run, asked, shown, **loud)
     for kind, button in zip(DOWNLOADS, answer.downloads, strict=True):
-        button.click(replies.download(kind), looks, [saver, question.status], **quiet | {"js": None})
+        button.click(replies.download(kind), [click, *looks], [saver, question.status], **quiet)
+    poke.click(lambda: None, **silent)
 
 
 def _theme() -> gr.Theme:

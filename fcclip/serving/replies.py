@@ -94,7 +94,7 @@ class Replies:
     def download(self, kind: str) -> Callable[..., tuple[Any, ...]]:
         """What a button does that gives a file: the file for `saveFile` of page.js, and a status."""
 
-        def reply(request: gr.Request, *look: Any) -> tuple[Any, ...]:
+        def reply(request: gr.Request, _: int, *look: Any) -> tuple[Any, ...]:
             seen = self._tab(request).seen
             if seen is None:
                 return gr.skip(), _tell(ValueError(NOT_YET))

@@ -215,6 +215,33 @@ def test_the_last_of_several_questions_is_answered(visit: Any, pictures: dict[st
     sync_api.expect(page.locator(".fc-caption")).to_contain_text("classes")
 
 
+def test_an_answer_that_the_browser_has_no_ear_for_comes_yet(visit: Any, pictures: dict[str, Path]) -> None:
+    """The stream of answers was closed before the second click, and the browser hears of it after that one."""
+    page = visit()
+    upload(page, pictures["grass"])
+    ask(page, GRASS)
+    held: list[tuple[Any, Any]] = []
+
+    def hold_first(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route("**/queue/data**", hold_first)
+    page.get_by_label("Semantic").check()
+    while not held:
+        page.wait_for_timeout(20)
+    with page.expect_response("**/queue/join**"):
+        page.locator("#fc-names textarea").fill("grass=stuff; water=stuff")
+        page.locator("#fc-names textarea").press("Enter")
+    page.wait_for_timeout(100)
+    route, response = held[0]
+    route.fulfill(response=response)
+    sync_api.expect(page.locator("#fc-status")).to_contain_text("from the encoded picture")
+    assert names_in(page) == {"grass", "water"}
+
+
 def test_names_are_text_and_never_markup(visit: Any, pictures: dict[str, Path]) -> None:
     page = visit()
     upload(page, pictures["grass"])

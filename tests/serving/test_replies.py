@@ -64,12 +64,12 @@ def test_a_picture_is_encoded_once(sessions: Sessions, path: str) -> None:
 
 def test_looks_and_files_are_of_the_last_answer(sessions: Sessions, path: str) -> None:
     replies = Replies(sessions)
-    assert replies.download("LabelMe")(TAB, *LOOK)[1] == {"text": NOT_YET, "error": True}
+    assert replies.download("LabelMe")(TAB, 9, *LOOK)[1] == {"text": NOT_YET, "error": True}
     assert is_skipped(replies.redraw(TAB, 1, *LOOK))
     last(replies.run(TAB, 2, path, NAMES, "first", *LOOK))
     shown, _ = replies.redraw(TAB, 3, "semantic", *LOOK[1:])
     assert {row["name"] for row in shown["rows"]} <= {"cat", "grass"}
-    file, status = replies.download("LabelMe")(TAB, *LOOK)
+    file, status = replies.download("LabelMe")(TAB, 9, *LOOK)
     assert file["name"] == "a_photo_labelme.json"
     assert status["text"].startswith("a_photo_labelme.json is ready")
     sessions.close("tab")
@@ -92,7 +92,7 @@ def test_a_late_answer_takes_the_place_of_nothing(sessions: Sessions, path: str,
     }[newer]()
     assert not is_skipped(reply)
     assert all(map(is_skipped, early))
-    kept = replies.download("LabelMe")(TAB, *LOOK)
+    kept = replies.download("LabelMe")(TAB, 9, *LOOK)
     assert (kept[1]["text"] == NOT_YET) == (newer != "names")
 
 
@@ -104,7 +104,7 @@ def test_clicks_may_arrive_out_of_order(sessions: Sessions, path: str) -> None:
     assert all(map(is_skipped, replies.run(TAB, 3, path, "dog=rubbish", "first", *LOOK)))
     assert is_skipped(replies.check(TAB, 2, path))
     assert is_skipped(replies.clear(TAB, 1))
-    assert replies.download("LabelMe")(TAB, *LOOK)[0]["name"] == "a_photo_labelme.json"
+    assert replies.download("LabelMe")(TAB, 9, *LOOK)[0]["name"] == "a_photo_labelme.json"
 
 
 def test_the_look_that_was_chosen_last_is_shown(sessions: Sessions, path: str) -> None:
