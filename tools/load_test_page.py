@@ -2,9 +2,12 @@
 """Ask a real `fcclip serve` on this machine as many people at once, and compare every answer with the one given alone.
 
     python tools/load_test_page.py --users 50 --seconds 60
+    python tools/load_test_page.py --users 50 --seconds 60 --page
 
-Every user has a picture of its own and changing names. Prints errors, mixed answers, latencies and the memory of the
-server before and after. The exit code is 1 if there was an error or an answer that belongs to somebody else.
+Every user has a picture of its own and changing names, and asks by the HTTP interface, or with --page as a browser
+does: then every third time two questions at once, of which the second has to be answered. Prints errors, mixed answers,
+latencies and the memory of the server before and after. The exit code is 1 if there was an error or an answer that
+belongs to somebody else, or to an older question.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import requests
@@ -26,6 +30,12 @@ from PIL import Image
 
 from fcclip import Segmentation, Segmenter
 from fcclip.data.panoshapes.scene import render_scene
+from fcclip.serving.shown import shown_result
+from fcclip.serving.tabs import Look
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.page_tab import LOOK, TIMEOUT, PageTab
 
 NAMES = (
     "red star; purple heart; blue star; red circle; grass=stuff; snow=stuff; water=stuff",
@@ -80,54 +90,106 @@ def summary(segments: Sequence[Any]) -> list[tuple[Any, ...]]:
     return sorted((one["name"], one["area"], *one["box"]) for one in segments)
 
 
-def answers_alone(users: int) -> list[list[Any]]:
+def answers_alone(users: int, way: type[Way]) -> list[list[Any]]:
     """For every user and list of names, what the model says when nobody else asks."""
     segmenter = Segmenter.from_pretrained("panoshapes")
     alone = []
     for seed in range(users):
         encoded = segmenter.encode(scene(seed))
-        found: list[Segmentation] = [segmenter.predict(encoded, vocabulary=names) for names in NAMES]
-        alone.append([summary(one.to_dict()["segments"]) for one in found])
+        alone.append([way.expected(segmenter.predict(encoded, vocabulary=names)) for names in NAMES])
     return alone
 
 
-def use(address: str, seed: int, expected: list[Any], until: float, tally: Tally) -> None:
+class TurnedAwayError(RuntimeError):
+    """The server is full."""
+
+
+class Way(Protocol):
+    """How a user asks."""
+
+    def __init__(self, address: str, session: requests.Session, png: bytes) -> None: ...
+
+    def ask(self, turn: int, which: int) -> Any:
+        """What is found for `NAMES[which]`."""
+
+    @staticmethod
+    def expected(found: Segmentation) -> Any:
+        """What `ask` returns for a result."""
+
+
+class ByHttp:
+    """By `POST /predict`, with the picture each time."""
+
+    def __init__(self, address: str, session: requests.Session, png: bytes) -> None:
+        self._address, self._session, self._png = address, session, png
+
+    def ask(self, turn: int, which: int) -> Any:
+        reply = self._session.post(
+            f"{self._address}/predict",
+            files={"picture": ("scene.png", self._png)},
+            data={"names": NAMES[which], "task": "panoptic", "masks": "false"},
+            timeout=TIMEOUT,
+        )
+        if reply.status_code == 503:
+            raise TurnedAwayError
+        if reply.status_code != 200:
+            raise RuntimeError(reply.text)
+        return summary(reply.json()["segments"])
+
+    @staticmethod
+    def expected(found: Segmentation) -> Any:
+        return summary(found.to_dict()["segments"])
+
+
+class ByPage:
+    """In a tab of the page, where the picture is dropped once."""
+
+    def __init__(self, address: str, session: requests.Session, png: bytes) -> None:
+        self._tab = PageTab(address, session)
+        self._tab.upload(png)
+
+    def ask(self, turn: int, which: int) -> Any:
+        others = [NAMES[which - 1]] if turn % 3 == 2 else []
+        rows, late = self._tab.ask(*others, NAMES[which])
+        return "an older question was answered late" if late else rows
+
+    @staticmethod
+    def expected(found: Segmentation) -> Any:
+        return shown_result(found, Look.of(*LOOK).style)["rows"]
+
+
+def use(address: str, seed: int, way: type[Way], expected: list[Any], until: float, tally: Tally) -> None:
     """One user, who asks until it is time."""
     buffer = io.BytesIO()
     Image.fromarray(scene(seed)).save(buffer, "PNG")
     turn = 0
     with requests.Session() as session:
-        while time.monotonic() < until or turn == 0:
-            which = (seed + turn) % len(NAMES)
-            start = time.perf_counter()
-            try:
-                reply = session.post(
-                    f"{address}/predict",
-                    files={"picture": ("scene.png", buffer.getvalue())},
-                    data={"names": NAMES[which], "task": "panoptic", "masks": "false"},
-                    timeout=120,
-                )
-            except requests.RequestException as error:
-                tally.errors.append(str(error))
-                return
-            seconds = time.perf_counter() - start
-            if reply.status_code == 503:
-                tally.turned_away += 1
-                time.sleep(1)
-                continue
-            if reply.status_code != 200:
-                tally.errors.append(reply.text)
-                return
-            tally.mixed += summary(reply.json()["segments"]) != expected[which]
-            (tally.changed if turn else tally.first).append(seconds)
-            turn += 1
+        try:
+            asks = way(address, session, buffer.getvalue())
+            while time.monotonic() < until or turn == 0:
+                which = (seed + turn) % len(NAMES)
+                start = time.perf_counter()
+                try:
+                    found = asks.ask(turn, which)
+                except TurnedAwayError:
+                    tally.turned_away += 1
+                    time.sleep(1)
+                    continue
+                (tally.changed if turn else tally.first).append(time.perf_counter() - start)
+                tally.mixed += found != expected[which]
+                turn += 1
+        except (requests.RequestException, RuntimeError) as error:
+            tally.errors.append(str(error))
 
 
-def load(address: str, users: int, seconds: float, alone: list[list[Any]]) -> Tally:
+def load(address: str, users: int, seconds: float, way: type[Way] = ByHttp) -> Tally:
     """Let all users ask at once."""
+    alone = answers_alone(users, way)
     tally = Tally()
     until = time.monotonic() + seconds
-    threads = [threading.Thread(target=use, args=(address, seed, alone[seed], until, tally)) for seed in range(users)]
+    threads = [
+        threading.Thread(target=use, args=(address, seed, way, alone[seed], until, tally)) for seed in range(users)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -143,11 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--page", action="store_true", help="ask as a browser does, not by the HTTP interface")
     options = parser.parse_args(arguments)
-    alone = answers_alone(options.users)
-    with serving("--queue", str(options.users)) as (address, _):
+    with serving("--queue", str(2 * options.users)) as (address, _):
         before = health(address)
-        tally = load(address, options.users, options.seconds, alone)
+        tally = load(address, options.users, options.seconds, ByPage if options.page else ByHttp)
         after = health(address)
     print(f"{options.users} users, {options.seconds:g} s, {len(tally.first) + len(tally.changed)} answers")
     print(f"errors {len(tally.errors)}, mixed answers {tally.mixed}, turned away {tally.turned_away}")

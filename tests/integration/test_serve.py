@@ -26,7 +26,7 @@ from PIL import Image
 from fcclip.commands import serve
 from fcclip.formats.names import FORMATS
 from tests.tiny import REPOSITORY
-from tools.load_test_page import NAMES, answers_alone, load, scene, serving
+from tools.load_test_page import NAMES, ByHttp, ByPage, Way, load, scene, serving
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,9 @@ def post(address: str, picture: bytes | None = None, name: str = "scene.png", **
     return requests.post(f"{address}/predict", files={"picture": (name, content)}, data=fields, timeout=60)
 
 
-def test_people_at_once_get_their_own_answers(address: str) -> None:
-    tally = load(address, 8, 2, answers_alone(8))
+@pytest.mark.parametrize("way", [ByHttp, ByPage])
+def test_people_at_once_get_their_own_answers(address: str, way: type[Way]) -> None:
+    tally = load(address, 8, 2, way)
     assert not tally.errors
     assert tally.mixed == 0
     assert len(tally.first) == 8
