@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import threading
@@ -22,6 +23,8 @@ ROOM = "make room on the disk, and start again"
 DOCTOR = "`python -m fcclip doctor` tells what is missing"
 # What this package raises for what a user can mend; everything else is a fault of the program.
 EXPLAINED = (OSError, ValueError, RuntimeError, ArithmeticError, ImportError)
+# What Python says of every call that takes a path, up to 3.12 and from 3.13 on.
+NUL_IN_PATH = re.compile("^embedded null byte$|^[a-z]+: embedded null character in path$")
 
 
 class Terminated(KeyboardInterrupt):
@@ -131,7 +134,7 @@ def sentence_of(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if _is_missing_package(error):
         return NO_DETECTRON2 if text == "No module named 'detectron2'" else f"{text}; {DOCTOR}"
-    if isinstance(error, ValueError) and text == "embedded null byte":  # Python's, of every call that takes a path
+    if isinstance(error, ValueError) and NUL_IN_PATH.search(text):
         return "no file can have a NUL byte in its name; check the paths"
     if isinstance(error, EXPLAINED) and text:
         return text

@@ -9,6 +9,8 @@ from torch.multiprocessing import ProcessRaisedException
 
 from fcclip.engine.errors import INTERRUPTED, TERMINATED, run_command, sentence_of
 
+NUL_IN_NAME = "no file can have a NUL byte in its name; check the paths"
+
 
 def fail(error):
     raise error
@@ -27,6 +29,8 @@ def fail(error):
             ProcessRaisedException("-- Process 1 terminated:\nTraceback\n  line\nValueError: no: 2 GPUs", 1, 7),
             "no: 2 GPUs",
         ),
+        (ValueError("embedded null byte"), NUL_IN_NAME),
+        (ValueError("lstat: embedded null character in path"), NUL_IN_NAME),
     ],
 )
 def test_an_error_is_one_sentence(capsys, error, sentence):
