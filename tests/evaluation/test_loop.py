@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import inference_on_dataset
+from detectron2.utils import comm
 
 from fcclip.data.mappers import InferenceMapper
+from fcclip.engine.distributed import launch
 from fcclip.evaluation import build_evaluator, evaluate, evaluate_test_sets, inference_folder
 from fcclip.evaluation.files import score_label_folders, score_panoptic_files
 from fcclip.evaluation.instance_files import score_instance_files
@@ -249,9 +250,9 @@ def test_reports(world: World, caplog: pytest.LogCaptureFixture):
     assert content["per_class"]["class5"]["sem_seg.IoU"] is None
 
 
-def _evaluate_in_process(rank: int, folder: str, port: int) -> None:
+def _evaluate_in_process(folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
+    rank = comm.get_rank()
 
     def register(records: list, **metadata: object) -> str:
         DatasetCatalog.register("shared", lambda: records)
@@ -264,7 +265,7 @@ def _evaluate_in_process(rank: int, folder: str, port: int) -> None:
     records = DatasetCatalog.get("shared")
     for record in records:
         record["file_name"] = record["file_name"].replace(f"world{rank}", "world0")
-    torch.distributed.barrier()
+    comm.synchronize()
     cfg.OUTPUT_DIR = str(Path(folder) / "output")
     results = evaluate(Oracle(world), cfg, "shared")
     (Path(folder) / f"results{rank}.json").write_text(json.dumps(results))
@@ -272,7 +273,8 @@ def _evaluate_in_process(rank: int, folder: str, port: int) -> None:
 
 def test_two_processes_give_the_results_of_one(world: World, tmp_path: Path):
     expected = evaluate(Oracle(world), world.cfg(), world.name)
-    mp.spawn(_evaluate_in_process, (str(tmp_path / "two"), free_port()), nprocs=2)
+    url = f"tcp://127.0.0.1:{free_port()}"
+    launch(_evaluate_in_process, (str(tmp_path / "two"),), "cpu", num_gpus=2, dist_url=url)
     assert json.loads((tmp_path / "two" / "results1.json").read_text()) == {}
     assert_equal(json.loads((tmp_path / "two" / "results0.json").read_text()), expected)
     folder = tmp_path / "two" / "output" / "inference" / "shared"
