@@ -53,43 +53,27 @@ class Replies:
         self, request: gr.Request, click: int, path: str | None, names: str, model: str, *look: Any
     ) -> Iterator[tuple[Any, ...]]:
         """Encode the picture, unless it is the one of before, and look for names: result, note and status."""
-        tab, chosen = self._tab(request), Look.of(*look)
-        tab.choose(click, chosen)
+        tab = self._tab(request)
         tab.ask(click)
-        try:
-            note = _say(self._sessions.limits.read_names(names).describe())
-        except ValueError as error:
-            yield _newest(tab, click, gr.skip(), _tell(error), CLEAR)
-            return
-        try:
-            session = self._sessions.get(_key(request))
-            seen, encoding = tab.seen, 0.0
-            if seen is None or session.image is None or (seen.path, seen.model) != (path, model):
-                image = self._read(path)
-                yield _newest(tab, click, gr.skip(), note, ENCODING)
-                if not tab.is_newest(click):
-                    return
-                encoding = session.show(image, model)
-            answer = session.ask(names, model)
-            if encoding or seen is None:
-                seen = Seen(str(path), model, encoding + answer.seconds, names)
-            tab.answer(click, replace(seen, names=names))
-            shown, remark = _show(answer.segmentation, tab.choose(click, chosen))
-            status = _say(_times(seen.first, encoding, answer) + remark)
-            yield _newest(tab, click, shown, _warn(note, answer.unknown), status)
-        except Exception as error:  # noqa: BLE001 - the user is told
-            yield _newest(tab, click, gr.skip(), note, _tell(error))
+        for reply in self._answers(request, tab, click, path, names, model, *look):
+            yield _newest(tab, click, *reply)
+            if not tab.is_newest(click):
+                return
 
     def redraw(self, request: gr.Request, click: int, *look: Any) -> tuple[Any, ...]:
         """The result with other looks, and a status; nothing before there is a result."""
-        tab, chosen = self._tab(request), Look.of(*look)
+        tab = self._tab(request)
         nothing = gr.skip(), gr.skip()
-        tab.choose(click, chosen)
-        seen, drawn = None, nothing
-        while tab.seen is not seen:  # other names may be answered meanwhile
-            seen = tab.seen
-            drawn = self._draw(request, seen, chosen) if seen else nothing
-        return drawn if tab.choose(click, chosen) is chosen else nothing
+        try:
+            chosen = Look.of(*look)
+            tab.choose(click, chosen)
+            seen, drawn = None, nothing
+            while tab.seen is not seen:  # other names may be answered meanwhile
+                seen = tab.seen
+                drawn = self._drawn(request, seen, chosen) if seen else nothing
+            return drawn if tab.choose(click, chosen) is chosen else nothing
+        except Exception as error:  # noqa: BLE001 - the user is told
+            return gr.skip(), _tell(error)
 
     def download(self, kind: str) -> Callable[..., tuple[Any, ...]]:
         """What a button does that gives a file: the file for `saveFile` of page.js, and a status."""
@@ -143,13 +127,40 @@ class Replies:
     def _tab(self, request: gr.Request) -> Tab:
         return self._tabs.get(_key(request))
 
-    def _draw(self, request: gr.Request, seen: Seen, look: Look) -> tuple[Any, ...]:
-        """The last answer of a tab with other looks, and a status."""
+    def _answers(
+        self, request: gr.Request, tab: Tab, click: int, path: str | None, names: str, model: str, *look: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """The steps of `run`."""
         try:
-            shown, remark = _show(self._again(request, seen), look)
-            return shown, _say(remark.strip()) if remark else gr.skip()
+            note = _say(self._sessions.limits.read_names(names).describe())
+        except ValueError as error:
+            yield gr.skip(), _tell(error), CLEAR
+            return
+        try:
+            chosen = Look.of(*look)
+            tab.choose(click, chosen)
+            session = self._sessions.get(_key(request))
+            seen, encoding = tab.seen, 0.0
+            if seen is None or session.image is None or (seen.path, seen.model) != (path, model):
+                image = self._read(path)
+                yield gr.skip(), note, ENCODING
+                encoding = session.show(image, model)
+            answer = session.ask(names, model)
+            if encoding or seen is None:
+                seen = Seen(str(path), model, encoding + answer.seconds, names)
+            tab.answer(click, replace(seen, names=names))
+            drawn = None
+            while drawn is not (look_now := tab.choose(click, chosen)):  # which may change meanwhile
+                (shown, remark), drawn = _show(answer.segmentation, look_now), look_now
+            status = _say(_times(seen.first, encoding, answer) + remark)
+            yield shown, _warn(note, answer.unknown), status
         except Exception as error:  # noqa: BLE001 - the user is told
-            return gr.skip(), _tell(error)
+            yield gr.skip(), note, _tell(error)
+
+    def _drawn(self, request: gr.Request, seen: Seen, look: Look) -> tuple[Any, ...]:
+        """The last answer of a tab with other looks, and a status."""
+        shown, remark = _show(self._again(request, seen), look)
+        return shown, _say(remark.strip()) if remark else gr.skip()
 
     def _again(self, request: gr.Request, seen: Seen) -> Segmentation:
         """The last answer of a tab.

@@ -51,8 +51,9 @@ class Tab:
     """One tab of a browser, which numbers its clicks: replies to them are worked on at once, and end in any order.
 
     tab = Tab()
-    tab.ask(1), tab.ask(2)
-    tab.answer(1, seen)  # False: the second question is the newest, and the first gets no answer any more
+    tab.ask(1)
+    tab.ask(2)
+    tab.is_newest(1)  # False: the first question gets no answer any more
     """
 
     def __init__(self) -> None:
@@ -66,29 +67,26 @@ class Tab:
         """What was answered last; None before the first answer to a picture."""
         return self._seen
 
-    def ask(self, click: int) -> bool:
-        """Begin a question; False if a newer one was begun."""
+    def ask(self, click: int) -> None:
+        """Begin a question, unless a newer one was begun."""
         with self._lock:
             self._question = max(self._question, click)
-            return self._question == click
 
-    def forget(self, click: int) -> bool:
-        """Begin with another picture, of which nothing was answered; False if a newer question was begun."""
+    def forget(self, click: int) -> None:
+        """Begin with another picture, of which nothing was answered, unless a newer question was begun."""
         with self._lock:
             if click > self._question:
                 self._question, self._seen = click, None
-            return self._question == click
 
     def is_newest(self, click: int) -> bool:
-        """Whether no question was begun since."""
+        """Whether no newer question was begun."""
         return self._question == click
 
-    def answer(self, click: int, seen: Seen) -> bool:
-        """Keep what was answered; False, and nothing is kept, if a newer question was begun."""
+    def answer(self, click: int, seen: Seen) -> None:
+        """Keep what was answered, unless a newer question was begun."""
         with self._lock:
             if self._question == click:
                 self._seen = seen
-            return self._question == click
 
     def choose(self, click: int, look: Look) -> Look:
         """Keep how results are to look, and return what was chosen last: by this click, or by a newer one."""

@@ -96,10 +96,9 @@ def ask(page: Any, names: str, expected: str = "First answer") -> str:
 
 
 def legend(page: Any) -> list[list[str]]:
-    """The cells of every line."""
-    return [
-        [text.strip() for text in row.locator("th, td").all_text_contents()] for row in page.locator("tbody tr").all()
-    ]
+    """The cells of every line, read at one moment."""
+    script = "lines => lines.map((line) => [...line.cells].map((cell) => cell.textContent.trim()))"
+    return list(page.locator("tbody tr").evaluate_all(script))
 
 
 def names_in(page: Any) -> set[str]:

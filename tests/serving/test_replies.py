@@ -150,6 +150,15 @@ def test_wrong_names_and_no_picture(sessions: Sessions, path: str) -> None:
     assert "there is no model" in last(replies.run(TAB, 3, path, NAMES, "x", *LOOK))[2]["text"].lower()
 
 
+def test_looks_that_the_page_does_not_have_are_a_sentence(sessions: Sessions, path: str) -> None:
+    replies = Replies(sessions)
+    wrong = ("panoptic", 7.0, *LOOK[2:])
+    assert "opacity between 0 and 1" in last(replies.run(TAB, 1, path, NAMES, "first", *wrong))[2]["text"]
+    last(replies.run(TAB, 2, path, NAMES, "first", *LOOK))
+    assert "opacity between 0 and 1" in replies.redraw(TAB, 3, *wrong)[1]["text"]
+    assert "opacity between 0 and 1" in replies.download("PNG")(TAB, 4, *wrong)[1]["text"]
+
+
 def test_what_nobody_expected_is_for_the_log(
     sessions: Sessions, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
