@@ -10,8 +10,10 @@ from fcclip.export.products import single_threaded_products
 
 
 def blas_threads() -> list[int]:
+    """Of NumPy's BLAS, and of others that were loaded; OpenCV has brought one that knows no threads."""
     assert np.__version__  # its BLAS is loaded
-    return [library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"]
+    libraries = [library for library in ThreadpoolController().info() if library["user_api"] == "blas"]
+    return [library["num_threads"] for library in libraries if library.get("threading_layer") != "disabled"]
 
 
 def set_threads(number: int) -> None:
