@@ -214,7 +214,7 @@ def test_the_last_of_several_questions_is_answered(visit: Any, pictures: dict[st
     sync_api.expect(page.locator(".fc-caption")).to_contain_text("classes")
 
 
-def test_an_answer_that_the_browser_has_no_ear_for_comes_yet(visit: Any, pictures: dict[str, Path]) -> None:
+def test_an_answer_after_the_stream_was_closed_still_comes(visit: Any, pictures: dict[str, Path]) -> None:
     """The stream of answers was closed before the second click, and the browser hears of it after that one."""
     page = visit()
     upload(page, pictures["grass"])
@@ -229,8 +229,9 @@ def test_an_answer_that_the_browser_has_no_ear_for_comes_yet(visit: Any, picture
 
     page.route("**/queue/data**", hold_first)
     page.get_by_label("Semantic").check()
-    while not held:
-        page.wait_for_timeout(20)
+    for _ in range(WAIT // 20):
+        if not held:
+            page.wait_for_timeout(20)
     with page.expect_response("**/queue/join**"):
         page.locator("#fc-names textarea").fill("grass=stuff; water=stuff")
         page.locator("#fc-names textarea").press("Enter")
