@@ -61,9 +61,10 @@ class PageTab:
         clicks = [self._send(self._run, self._picture, text, self._model, *LOOK) for text in names]
         rows, newest, late = None, -1, 0
         for event, reply in self._replies(len(names)):
-            if _told(reply) is None:
+            told = _told(reply)
+            if told is None:
                 continue
-            rows = _told(reply)
+            rows = told
             late += clicks.index(event) < newest
             newest = max(newest, clicks.index(event))
         if rows is None:

@@ -34,15 +34,18 @@ def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str,
     Raises:
         ValueError: the tower has no such products, or there are no inputs.
     """
+    import onnx
     from onnxruntime import quantization
 
-    nodes = tower_products(graph, PRODUCTS[mode])
+    model = onnx.load(graph)
+    nodes = tower_products(model, PRODUCTS[mode])
     if not nodes:
         raise ValueError(
             f"the image tower of this model has no {' or '.join(PRODUCTS[mode])} with weights, so that --int8 {mode} "
             "gains nothing; try --int8 calibrated, or leave it out"
         )
-    source = _without_shapes_of_weights(graph)
+    source = model if _forget_shapes_of_weights(model) else graph
+    del model  # onnxruntime reads the file itself
     with _quiet():
         if mode == "dynamic":
             quantization.quantize_dynamic(
@@ -64,14 +67,11 @@ def quantize(graph: Path, target: Path, mode: str, inputs: Iterator[Mapping[str,
     return len(nodes)
 
 
-def tower_products(graph: Path, kinds: Collection[str]) -> list[str]:
+def tower_products(model: Any, kinds: Collection[str]) -> list[str]:
     """Names of the tower's products of some kinds with weights; a depthwise convolution stays in float32."""
-    import onnx
-
-    model = onnx.load(graph, load_external_data=False).graph
-    weights = {tensor.name: tuple(tensor.dims) for tensor in model.initializer}
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     names = []
-    for node in model.node:
+    for node in model.graph.node:
         scopes = {entry.key: entry.value for entry in node.metadata_props}.get(NAME_SCOPES, "")
         shape = weights.get(node.input[1]) if node.op_type in kinds else None
         if shape is not None and TOWER in scopes and (len(shape) == 2 or shape[1:] != (1, *shape[2:])):
@@ -79,21 +79,18 @@ def tower_products(graph: Path, kinds: Collection[str]) -> list[str]:
     return names
 
 
-def _without_shapes_of_weights(graph: Path) -> Any:
-    """The graph; one that states shapes of weights, as PyTorch 2.9 writes it, is loaded, and states them no longer.
+def _forget_shapes_of_weights(model: Any) -> bool:
+    """Let a model state shapes of weights, as PyTorch 2.9 writes it, no longer; whether it did.
 
     onnxruntime turns weights over while it quantizes, and fails if their shapes are stated.
     """
-    import onnx
-
-    model = onnx.load(graph)
     weights = {tensor.name for tensor in model.graph.initializer}
     others = [value for value in model.graph.value_info if value.name not in weights]
     if len(others) == len(model.graph.value_info):
-        return graph
+        return False
     del model.graph.value_info[:]
     model.graph.value_info.extend(others)
-    return model
+    return True
 
 
 class _Reader:
